@@ -1,0 +1,116 @@
+# What a developer runs. `make help` lists it. Everything works from a fresh clone; what is fetched goes to .wine and
+# .build, which git ignores.
+
+SHELL     := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PACKAGES  := ./... ./cmd/standpipe/...
+BIN       := .build/bin
+WINE      := $(CURDIR)/tools/wine-run
+VET       := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/arm64 freebsd/amd64
+# The worst a package may take; a hang is found by it.
+TIMEOUT   ?= 10m
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+export STANDPIPE_WITNESS ?=
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-18s %s\n", $$1, $$2}'
+
+.PHONY: check
+check: gofmt sh vet staticcheck vuln arch ## all that needs no running program: formats, vet, staticcheck, known holes, the house rules
+
+.PHONY: gofmt sh vet staticcheck vuln arch
+gofmt:
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' | while read -r f; do [ ! -f "$$f" ] || echo "$$f"; done)); \
+	[ -z "$$bad" ] || { echo "check: gofmt would change:"; echo "$$bad"; exit 1; }
+	@echo "check: gofmt ok"
+
+sh:
+	@for f in tools/* .ci/*; do case $$(head -n 1 "$$f" 2>/dev/null) in \
+		'#!/bin/sh') sh -n "$$f" ;; '#!/usr/bin/env bash'|'#!/bin/bash') bash -n "$$f" ;; esac; done
+	@echo "check: scripts ok"
+
+vet:
+	@for p in $(VET); do \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go vet $(PACKAGES) || { echo "check: vet of $$p failed"; exit 1; }; \
+		echo "check: vet $$p ok"; \
+	done
+
+$(BIN)/staticcheck $(BIN)/govulncheck &: tools/go.mod tools/go.sum
+	@mkdir -p $(BIN)
+	GOWORK=off go -C tools build -o ../$(BIN)/ tool
+
+staticcheck: $(BIN)/staticcheck
+	@for os in linux windows darwin; do \
+		CGO_ENABLED=0 GOOS=$$os $(BIN)/staticcheck $(PACKAGES) || { echo "check: staticcheck for $$os failed"; exit 1; }; \
+		echo "check: staticcheck $$os ok"; \
+	done
+
+# No answer from the database is no finding, and no clean bill either: it is said, and the rest goes on.
+vuln: $(BIN)/govulncheck
+	@tools/vuln-check $(BIN)/govulncheck $(PACKAGES)
+
+arch:
+	@go test -count=1 -run '^(TestArch|TestAPI)' .
+	@echo "check: import graph, file sizes, dependencies and the exported API ok"
+
+.PHONY: test
+test: ## the tests of all modules, for this system; says at the end what it left out
+	go test -count=1 -timeout $(TIMEOUT) $(PACKAGES)
+	@tools/left-out
+
+.PHONY: test-race
+test-race: ## the same with the race detector (needs cgo: gcc)
+	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) $(PACKAGES)
+
+.PHONY: witnesses
+witnesses:
+	@[ ! -x tools/witness-get ] || tools/witness-get .wine/witness
+
+.PHONY: test-windows
+test-windows: witnesses ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
+	@mkdir -p .build
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
+		go test -count=1 -timeout $(TIMEOUT) -exec '$(WINE)' $(PACKAGES)
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go build -o .build/standpipe.exe ./cmd/standpipe
+	$(WINE) .build/standpipe.exe demo
+
+.PHONY: test-windows-race
+test-windows-race: witnesses ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
+	CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 \
+		STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
+		go test -race -count=1 -timeout $(TIMEOUT) -exec '$(WINE)' $(PACKAGES)
+
+.PHONY: bench
+bench: ## the benchmarks; each room's beside its floor, the same bytes over a bare socket
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@for p in $$(go list $(PACKAGES)); do \
+		for f in $$(go test -list '^Fuzz' "$$p" | grep '^Fuzz' || :); do \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$p"; \
+		done; \
+	done
+
+.PHONY: build
+build: ## the command for each system, in .build/dist
+	@for p in $(VET); do \
+		os=$${p%/*} arch=$${p#*/}; out=.build/dist/standpipe-$$os-$$arch; [ $$os != windows ] || out=$$out.exe; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w' -o $$out ./cmd/standpipe; \
+		printf '%10d bytes  %s\n' "$$(stat -c %s $$out)" "$$out"; \
+	done
+
+.PHONY: api
+api: ## write the exported API to testdata/api, after a change that is meant
+	go test -count=1 -run '^TestAPI' . -update
+
+.PHONY: clean
+clean: ## remove what was built; Wine and the witnesses stay
+	rm -rf .build
+
+.PHONY: clean-wine
+clean-wine: ## stop Wine and remove it with the witnesses (1.5 GB)
+	-tools/wine-run --stop
+	rm -rf .wine
