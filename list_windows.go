@@ -1,6 +1,7 @@
 package standpipe
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unsafe"
@@ -19,8 +20,11 @@ func list() ([]Addr, error) {
 	if err == windows.ERROR_FILE_NOT_FOUND {
 		return nil, nil
 	}
+	if err == windows.ERROR_BAD_DEV_TYPE { // Wine's answer: its folder of pipes can't be read
+		return nil, fmt.Errorf("this system does not list its pipes: %w (%w)", errors.ErrUnsupported, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the system does not list its pipes: %w", err)
+		return nil, err
 	}
 	defer windows.FindClose(h)
 	found := map[Addr]bool{}

@@ -26,9 +26,8 @@ import (
 const (
 	// maxMute is how many clients may be waited for at once until they say their first word.
 	maxMute = 64
-	// muteLimit is how long; crowdedLimit is how long where more than half of maxMute are waited for.
-	muteLimit    = 10 * time.Second
-	crowdedLimit = time.Second
+	// muteLimit is how long; a tenth of it where more than half of maxMute are waited for.
+	muteLimit = 10 * time.Second
 	// firstChunk is how many bytes of a first word are taken before its sender is known.
 	firstChunk = 4096
 )
@@ -36,7 +35,7 @@ const (
 type listener struct {
 	instance
 	rules *rules
-	take  tokenTaker
+	senses
 	ready chan arrival
 	mute  chan struct{} // a place for each client that is listened to
 	ctx   context.Context
@@ -48,6 +47,12 @@ type listener struct {
 	own    map[*endpoint]struct{} // what close has to close
 }
 
+// senses is how a listener finds out who its clients are.
+type senses struct {
+	take  tokenTaker
+	limit time.Duration // for the first word
+}
+
 // arrival is a client, or why there can be none for now.
 type arrival struct {
 	end *endpoint
@@ -55,13 +60,13 @@ type arrival struct {
 }
 
 func listen(addr Addr, cfg ListenConfig, g *guard) (*listener, error) {
-	return listenWith(addr, cfg, g, clientToken)
+	return listenWith(addr, cfg, g, senses{clientToken, muteLimit})
 }
 
-func listenWith(addr Addr, cfg ListenConfig, g *guard, take tokenTaker) (*listener, error) {
+func listenWith(addr Addr, cfg ListenConfig, g *guard, by senses) (*listener, error) {
 	l := &listener{
 		instance: instance{path: addr.path, buffer: cfg.Buffer, messages: cfg.Messages, max: unlimited},
-		take:     take, ready: make(chan arrival), mute: make(chan struct{}, maxMute), own: map[*endpoint]struct{}{},
+		senses:   by, ready: make(chan arrival), mute: make(chan struct{}, maxMute), own: map[*endpoint]struct{}{},
 	}
 	if l.buffer == 0 {
 		l.buffer = defaultBuffer
@@ -207,9 +212,9 @@ func (l *listener) recognize(e *endpoint) error {
 func (l *listener) hear(e *endpoint) {
 	defer l.wg.Done()
 	defer func() { <-l.mute }()
-	limit := muteLimit
+	limit := l.limit
 	if len(l.mute) > maxMute/2 {
-		limit = crowdedLimit
+		limit /= 10
 	}
 	err := e.hearFirst(limit)
 	if err == nil {

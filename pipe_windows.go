@@ -291,9 +291,17 @@ type instance struct {
 
 const unlimited = 0xffffffff
 
-// make makes one. The first must be the first of its name, so that nobody's pipe is joined; for the others the name must
-// exist. What FILE_CREATE does, FILE_FLAG_FIRST_PIPE_INSTANCE asks of CreateNamedPipe. Every pipe of this package comes from
-// here, so none takes clients from the network.
+// kind is the type and the read mode. No pipe of this package takes clients from the network.
+func (in *instance) kind() (kind, mode uint32) {
+	if in.messages {
+		kind, mode = windows.FILE_PIPE_MESSAGE_TYPE, windows.FILE_PIPE_MESSAGE_MODE
+	}
+	return kind | windows.FILE_PIPE_REJECT_REMOTE_CLIENTS, mode
+}
+
+// make makes one; every pipe of this package comes from here. The first must be the first of its name, so that nobody's
+// pipe is joined; for the others the name must exist. What FILE_CREATE does, FILE_FLAG_FIRST_PIPE_INSTANCE asks of
+// CreateNamedPipe.
 func (in *instance) make(first bool) (*endpoint, error) {
 	name, err := windows.NewNTUnicodeString(`\??\pipe\` + in.path[len(pipeRoot):])
 	if err != nil {
@@ -305,12 +313,7 @@ func (in *instance) make(first bool) (*endpoint, error) {
 	if first {
 		disposition = windows.FILE_CREATE
 	}
-	kind := uint32(windows.FILE_PIPE_REJECT_REMOTE_CLIENTS | windows.FILE_PIPE_BYTE_STREAM_TYPE)
-	mode := uint32(windows.FILE_PIPE_BYTE_STREAM_MODE)
-	if in.messages {
-		kind |= windows.FILE_PIPE_MESSAGE_TYPE
-		mode = windows.FILE_PIPE_MESSAGE_MODE
-	}
+	kind, mode := in.kind()
 	timeout := int64(-50 * 10000) // 50 ms in 100 ns, for clients that call WaitNamedPipe without a time of their own
 	var h windows.Handle
 	var iosb windows.IO_STATUS_BLOCK
