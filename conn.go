@@ -89,9 +89,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 // no such thing: errors.ErrUnsupported. (The msg and rpc packages end streams by a frame, everywhere.)
 func (c *Conn) CloseWrite() error { return opError("close", c.addr, c.end.closeWrite()) }
 
-// WriteHandles writes b, of at least one byte, and with it hands over files, which stay the caller's to close. The peer
-// must take them by ReadHandles: a plain Read closes them unseen on Unix, and sees framing bytes on Windows. At most 64
-// files go at once.
+// WriteHandles writes b, of at least one byte, and with it hands over files, which stay the caller's to close; none is
+// fine. The peer must take them by ReadHandles: a plain Read closes them unseen on Unix, and sees framing bytes on Windows,
+// where ReadHandles in turn takes only what WriteHandles wrote (spec/handles-windows.md). At most 64 files go at once.
 //
 // On Unix they travel by SCM_RIGHTS. On Windows the server's side duplicates them, into or out of the client's process,
 // after it has made sure that that process is the client's user's; where it may not, the error is

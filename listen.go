@@ -142,7 +142,7 @@ func (l *Listener) release() {
 
 // Close stops listening and frees the name, before it returns. It ends every Accept with net.ErrClosed; connections
 // that were accepted stay. Clients that were not accepted yet see their connection end. A second Close returns
-// net.ErrClosed.
+// net.ErrClosed. On Windows a pipe's name is taken until the last of its accepted connections is closed, too.
 func (l *Listener) Close() error {
 	err := net.ErrClosed
 	l.closing.Do(func() {
