@@ -1,0 +1,221 @@
+package msg
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Config says what a Channel takes. A nil *Config and the zero one are the safe default.
+type Config struct {
+	// MaxMessage is the most bytes of data in a message, both ways; the peer is told. Zero: 16 MiB. At least 64 KiB.
+	MaxMessage int
+
+	// MaxShared is the most bytes of buffers in a message, both ways; the peer is told. Zero: 1 GiB. Negative: no
+	// buffers are taken. At most 4 GiB - 1.
+	MaxShared int64
+
+	// Keys are lines for the hello, of packages that build on this one. See spec/wire.md, 1.4.
+	Keys map[string]string
+}
+
+const (
+	defaultMaxMessage = 16 << 20
+	defaultMaxShared  = 1 << 30
+	helloTime         = 10 * time.Second // for the peer's hello to arrive
+	closeTime         = time.Second      // for what is queued to leave at Close
+)
+
+// A Message is what one Send sends and one Recv receives.
+type Message struct {
+	// Data is copied by Send. What Recv returns is yours.
+	Data []byte
+
+	// Buffers belong to the peer once they were sent. What Recv returns is yours, to be released.
+	Buffers []Buffer
+}
+
+// A Channel sends and receives messages over a connection, which belongs to it from then on, deadlines included.
+//
+// Send may be called by many goroutines at once, Recv by one at a time; Close at any time, and it ends those who wait.
+type Channel struct {
+	c     net.Conn
+	own   limits
+	hello hello
+	w     writer
+	r     reader
+
+	closing sync.Once
+	greeted chan struct{} // closed when the peer's hello is here
+	peer    hello         // valid then
+}
+
+// New makes a Channel on c. Nothing is sent or received until the first Send or Recv. A Config that can't be is told by
+// those.
+func New(c net.Conn, cfg *Config) *Channel {
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	ch := &Channel{c: c, greeted: make(chan struct{})}
+	err := ch.configure(*cfg)
+	ch.w.init(c, ch.hello.append(nil), err)
+	ch.r.init(c, ch.own, err)
+	return ch
+}
+
+func (ch *Channel) configure(cfg Config) error {
+	if cfg.MaxMessage == 0 {
+		cfg.MaxMessage = defaultMaxMessage
+	}
+	switch {
+	case cfg.MaxShared == 0:
+		cfg.MaxShared = defaultMaxShared
+	case cfg.MaxShared < 0:
+		cfg.MaxShared = 0
+	}
+	if cfg.MaxMessage < leastData || int64(cfg.MaxMessage) > 1<<32-1 {
+		return fmt.Errorf("msg: Config.MaxMessage is %d; it must be from %d to 4294967295", cfg.MaxMessage, leastData)
+	}
+	if cfg.MaxShared > 1<<32-1 {
+		return fmt.Errorf("msg: Config.MaxShared is %d; it must be below 4 GiB", cfg.MaxShared)
+	}
+	ch.own = limits{uint32(cfg.MaxMessage), uint32(cfg.MaxShared)}
+	ch.hello = hello{ch.own.message, ch.own.buffers, cfg.Keys}
+	return ch.hello.check()
+}
+
+// Conn is the connection, for its addresses and the peer's identity. It must not be read, written or given deadlines.
+func (ch *Channel) Conn() net.Conn { return ch.c }
+
+// limit is what a message to the peer may have: our own limits, and the peer's where they are known.
+func (ch *Channel) limit() limits {
+	select {
+	case <-ch.greeted:
+		return limits{min(ch.own.message, ch.peer.maxMessage), min(ch.own.buffers, ch.peer.maxBuffers)}
+	default:
+		return ch.own
+	}
+}
+
+// MaxMessage is the most bytes of data that a message to the peer may have. It may shrink when the peer's hello comes.
+func (ch *Channel) MaxMessage() int { return int(ch.limit().message) }
+
+// NewBuffer makes a Buffer of n bytes, to be sent over this Channel.
+func (ch *Channel) NewBuffer(n int) (Buffer, error) {
+	if n < 0 || int64(n) > int64(ch.limit().buffers) {
+		return Buffer{}, fmt.Errorf("%w: a buffer of %d bytes, where at most %d may be sent at once", ErrTooLarge, n, ch.limit().buffers)
+	}
+	return newMemory(make([]byte, n)), nil
+}
+
+// Send sends m. It returns when m was written, or is queued behind a write that another goroutine has under way; while
+// much is queued, it waits. Errors of a queued write are those of the next Send, and end Recv.
+//
+// The data may be used again when Send returns; m's buffers belong to the peer, unless the error is ErrTooLarge. Any other
+// error is final: the connection is closed then.
+func (ch *Channel) Send(m Message) error {
+	h, ok := messageHeader(m)
+	lim := ch.limit()
+	bulk := uint64(h.length) - uint64(len(m.Data)) - refSize*uint64(len(m.Buffers))
+	switch {
+	case len(m.Buffers) > maxBuffers:
+		return fmt.Errorf("%w: it has %d buffers; at most %d may be", ErrTooLarge, len(m.Buffers), maxBuffers)
+	case uint64(len(m.Data)) > uint64(lim.message):
+		return fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrTooLarge, len(m.Data), lim.message)
+	case !ok || bulk > uint64(lim.buffers):
+		return fmt.Errorf("%w: its buffers are above the limit of %d bytes", ErrTooLarge, lim.buffers)
+	}
+	if len(m.Buffers) == 0 {
+		return ch.w.send(h, m.Data)
+	}
+	return ch.sendBuffers(h, m)
+}
+
+func (ch *Channel) sendBuffers(h header, m Message) error {
+	parts := [][]byte{nil, m.Data}
+	for _, buf := range m.Buffers {
+		b, err := buf.take()
+		if err != nil {
+			return err
+		}
+		parts[0] = appendRef(parts[0], len(b))
+		parts = append(parts, b)
+	}
+	return ch.w.send(h, parts...)
+}
+
+// Recv receives the next message. It returns io.EOF when the peer has closed between two messages, net.ErrClosed after
+// Close, and a *ProtocolError where the peer did what it must not; every error is final.
+func (ch *Channel) Recv() (Message, error) {
+	var m Message
+	err := ch.RecvInto(&m)
+	return m, err
+}
+
+// RecvInto is Recv into m, whose Data is overwritten where it has room enough. It is for those who receive much and keep
+// little.
+func (ch *Channel) RecvInto(m *Message) error {
+	ch.r.mu.Lock()
+	defer ch.r.mu.Unlock()
+	if err := ch.greet(); err != nil {
+		return err
+	}
+	if ch.r.message(m); ch.r.err != nil {
+		ch.fail(ch.r.err)
+	}
+	return ch.r.err
+}
+
+// Greet sends our hello and waits for the peer's. It returns the lines that this package does not use itself, which
+// must not be changed. The first Recv does the same; Greet is for packages that build on this one, and must not be called
+// beside Recv.
+func (ch *Channel) Greet() (map[string]string, error) {
+	ch.r.mu.Lock()
+	defer ch.r.mu.Unlock()
+	if err := ch.greet(); err != nil {
+		return nil, err
+	}
+	return ch.peer.keys, nil
+}
+
+// greet exchanges hellos, once. Ours leaves in its own goroutine, since the peer may not read before it has sent its own.
+func (ch *Channel) greet() error {
+	if ch.r.greeted || ch.r.err != nil {
+		return ch.r.err
+	}
+	go ch.w.flush()
+	peer, ok := ch.r.greet(time.Now().Add(helloTime))
+	if !ok {
+		ch.fail(ch.r.err)
+		return ch.r.err
+	}
+	ch.peer = peer
+	close(ch.greeted)
+	return nil
+}
+
+// fail ends the connection after an error of Recv; where the peer is at fault, it is told.
+func (ch *Channel) fail(err error) {
+	if e, ok := err.(*ProtocolError); ok && !e.Remote {
+		ch.w.abort(e.Text)
+	}
+	ch.Close()
+}
+
+// Abort tells the peer why, and closes: for packages that build on this one, when the peer breaks their rules.
+func (ch *Channel) Abort(reason string) error {
+	ch.w.abort(reason)
+	return ch.Close()
+}
+
+// Close ends the connection and everybody who waits, with net.ErrClosed. What was queued is still written, if the peer
+// takes it within a second. Further calls do nothing.
+func (ch *Channel) Close() error {
+	var err error
+	ch.closing.Do(func() {
+		ch.w.finish()
+		err = ch.c.Close()
+	})
+	return err
+}

@@ -1,0 +1,394 @@
+package msg_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/msg"
+)
+
+// transports are what Channels must run on. Those over endpoints are in transport_test.go.
+var transports = map[string]func(t testing.TB) (net.Conn, net.Conn){
+	"net.Pipe": func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() },
+	"tcp":      tcpPair,
+}
+
+func tcpPair(t testing.TB) (net.Conn, net.Conn) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	a, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func onAll(t *testing.T, test func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel))) {
+	for name, mk := range transports {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(ac, bc *msg.Config) (*msg.Channel, *msg.Channel) {
+				a, b := mk(t)
+				ca, cb := msg.New(a, ac), msg.New(b, bc)
+				t.Cleanup(func() { ca.Close(); cb.Close() })
+				return ca, cb
+			})
+		})
+	}
+}
+
+// greet reads the hellos: TCP resets a connection that is closed with anything unread, and what was sent is lost then.
+func greet(t *testing.T, a, b *msg.Channel) {
+	t.Helper()
+	done := make(chan error)
+	go func() { _, err := a.Greet(); done <- err }()
+	if _, err := b.Greet(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSendRecv(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		greet(t, a, b)
+		sizes := []int{0, 1, 100, 4095, 4096, 4097, 8192, 32<<10 - 1, 32 << 10, 64 << 10, 1<<20 + 7, 16 << 20}
+		go func() {
+			for _, n := range sizes {
+				data := bytes.Repeat([]byte{byte(n)}, n)
+				if err := a.Send(msg.Message{Data: data}); err != nil {
+					t.Error(err)
+				}
+				clear(data) // it is ours again
+			}
+			a.Close()
+		}()
+		for _, n := range sizes {
+			m, err := b.Recv()
+			if err != nil {
+				t.Fatal(n, err)
+			}
+			if !bytes.Equal(m.Data, bytes.Repeat([]byte{byte(n)}, n)) {
+				t.Fatalf("%d bytes sent, %d received, or others", n, len(m.Data))
+			}
+		}
+		for range 2 {
+			if _, err := b.Recv(); err != io.EOF {
+				t.Fatalf("after the last: %v", err)
+			}
+		}
+		if err := b.Send(msg.Message{}); err == nil {
+			t.Fatal("a Channel that has ended still sends")
+		}
+	})
+}
+
+// What one Recv returned is not overwritten by the next.
+func TestRecvKeeps(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		go func() {
+			for i := range 100 {
+				a.Send(msg.Message{Data: []byte{byte(i)}})
+			}
+		}()
+		var all [][]byte
+		for range 100 {
+			m, err := b.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, m.Data)
+		}
+		for i, data := range all {
+			if len(data) != 1 || data[0] != byte(i) {
+				t.Fatalf("message %d is now % x", i, data)
+			}
+		}
+	})
+}
+
+// Many senders, one receiver each way: nothing is lost, torn or reordered within a sender.
+func TestManySenders(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		const senders, each = 32, 200
+		var wg sync.WaitGroup
+		for _, ch := range []*msg.Channel{a, b} {
+			for s := range senders {
+				wg.Go(func() {
+					for i := range each {
+						data := fmt.Appendf(nil, "%d %d|%s", s, i, strings.Repeat("x", i*i))
+						if err := ch.Send(msg.Message{Data: data}); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			other := map[*msg.Channel]*msg.Channel{a: b, b: a}[ch]
+			wg.Go(func() {
+				next := make([]int, senders)
+				for range senders * each {
+					m, err := other.Recv()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					var s, i int
+					head, tail, _ := bytes.Cut(m.Data, []byte("|"))
+					fmt.Sscan(string(head), &s, &i)
+					if next[s] != i || len(tail) != i*i {
+						t.Errorf("sender %d: message %d with %d bytes, want %d", s, i, len(tail), next[s])
+						return
+					}
+					next[s]++
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestBuffers(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		sizes := []int{0, 5, 20 << 20, 1}
+		var bufs []msg.Buffer
+		for i, n := range sizes {
+			buf, err := a.NewBuffer(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(buf.Bytes(), pattern(i, n))
+			bufs = append(bufs, buf)
+		}
+		go func() {
+			if err := a.Send(msg.Message{Data: []byte("beside"), Buffers: bufs}); err != nil {
+				t.Error(err)
+			}
+			for _, buf := range bufs {
+				if buf.Bytes() != nil {
+					t.Error("a Buffer that was sent still has its bytes")
+				}
+			}
+			if err := a.Send(msg.Message{Buffers: bufs[1:2]}); err == nil {
+				t.Error("a Buffer was sent twice")
+			}
+			a.Send(msg.Message{Data: []byte("next")})
+		}()
+		m, err := b.Recv()
+		if err != nil || string(m.Data) != "beside" || len(m.Buffers) != len(sizes) {
+			t.Fatal(len(m.Data), len(m.Buffers), err)
+		}
+		for i, buf := range m.Buffers {
+			if buf.Len() != sizes[i] || len(buf.Bytes()) != sizes[i] {
+				t.Fatalf("buffer %d has %d bytes", i, buf.Len())
+			}
+			if !bytes.Equal(buf.Bytes(), pattern(i, buf.Len())) {
+				t.Fatalf("buffer %d differs", i)
+			}
+			buf.Release()
+			buf.Release()
+			if buf.Bytes() != nil || buf.Len() != sizes[i] {
+				t.Fatal("a released Buffer has bytes, or forgot its length")
+			}
+		}
+		if m, err := b.Recv(); err != nil || string(m.Data) != "next" {
+			t.Fatal(string(m.Data), err)
+		}
+	})
+}
+
+func pattern(i, n int) []byte { return bytes.Repeat([]byte{byte(i), 1, 2, 3, 5, 7, 11}, n/7+1)[:n] }
+
+func TestLimits(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(&msg.Config{MaxMessage: 1 << 20, MaxShared: 100}, &msg.Config{MaxMessage: 64 << 10, MaxShared: -1})
+		if err := a.Send(msg.Message{Data: make([]byte, 1<<20+1)}); !errors.Is(err, msg.ErrTooLarge) {
+			t.Fatalf("above our own limit: %v", err)
+		}
+		if _, err := a.NewBuffer(101); !errors.Is(err, msg.ErrTooLarge) {
+			t.Fatalf("a Buffer above our own limit: %v", err)
+		}
+		go b.Send(msg.Message{Data: []byte("hello")})
+		if _, err := a.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.MaxMessage(); got != 64<<10 {
+			t.Fatalf("the peer's limit is not known: %d", got)
+		}
+		if err := a.Send(msg.Message{Data: make([]byte, 64<<10+1)}); !errors.Is(err, msg.ErrTooLarge) {
+			t.Fatalf("above the peer's limit: %v", err)
+		}
+		if _, err := a.NewBuffer(1); !errors.Is(err, msg.ErrTooLarge) {
+			t.Fatalf("a Buffer for a peer that takes none: %v", err)
+		}
+		go a.Send(msg.Message{Data: make([]byte, 64<<10)}) // the Channel is as good as before
+		if m, err := b.Recv(); err != nil || len(m.Data) != 64<<10 {
+			t.Fatal(len(m.Data), err)
+		}
+	})
+}
+
+// A sender that does not know the limit yet finds the connection ended, and why. (TCP may lose the reason: it resets a
+// connection that is closed with something unread.)
+func TestTooLargeUnseen(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, &msg.Config{MaxMessage: 64 << 10})
+		go a.Send(msg.Message{Data: make([]byte, 64<<10+1)})
+		told := make(chan error, 1)
+		go func() { _, err := a.Recv(); told <- err }()
+		var pe *msg.ProtocolError
+		if _, err := b.Recv(); !errors.As(err, &pe) || pe.Remote {
+			t.Fatalf("the receiver: %v", err)
+		}
+		err := <-told
+		_, tcp := a.Conn().(*net.TCPConn)
+		if err == nil || !tcp && (!errors.As(err, &pe) || !pe.Remote || !strings.Contains(pe.Text, "above the limit")) {
+			t.Fatalf("the sender was not told: %v", err)
+		}
+	})
+}
+
+func TestAbortIsHeard(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		done := make(chan struct{})
+		go func() { a.Abort("enough \xff is enough"); close(done) }()
+		var pe *msg.ProtocolError
+		if _, err := b.Recv(); !errors.As(err, &pe) || !pe.Remote || !strings.Contains(pe.Text, "enough") {
+			t.Fatal(err)
+		}
+		<-done
+		if _, err := a.Recv(); !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrClosedPipe) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Close ends a Recv that waits, and a Send whose peer does not read, within a second or so.
+func TestCloseUnblocks(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, _ := pair(nil, nil)
+		done := make(chan error, 8)
+		go func() { _, err := a.Recv(); done <- err }()
+		for range 4 {
+			go func() {
+				for {
+					if err := a.Send(msg.Message{Data: make([]byte, 40<<10)}); err != nil {
+						done <- err
+						return
+					}
+				}
+			}()
+		}
+		time.Sleep(50 * time.Millisecond) // for them to be blocked; nothing depends on it
+		start := time.Now()
+		a.Close()
+		for range 5 {
+			select {
+			case err := <-done:
+				if err == nil {
+					t.Error("no error")
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatal("Close left somebody waiting")
+			}
+		}
+		if d := time.Since(start); d > 3*time.Second {
+			t.Errorf("Close took %v", d)
+		}
+	})
+}
+
+func TestCloseFlushes(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		for range 50 {
+			a, b := pair(nil, nil)
+			greet(t, a, b)
+			const n = 64
+			got := make(chan int)
+			go func() {
+				k := 0
+				for {
+					if _, err := b.Recv(); err != nil {
+						got <- k
+						return
+					}
+					k++
+				}
+			}()
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					if err := a.Send(msg.Message{Data: []byte("x")}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			a.Close()
+			if k := <-got; k != n {
+				t.Fatalf("%d of %d messages arrived before Close", k, n)
+			}
+		}
+	})
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, cfg := range []msg.Config{
+		{MaxMessage: 1}, {MaxMessage: -1}, {MaxShared: 1 << 33},
+		{Keys: map[string]string{"Key": "v"}}, {Keys: map[string]string{"k": "a\nb"}},
+		{Keys: map[string]string{"max-message": "1"}}, {Keys: map[string]string{"": ""}},
+	} {
+		a, b := net.Pipe()
+		ch := msg.New(a, &cfg)
+		if err := ch.Send(msg.Message{}); err == nil {
+			t.Errorf("%+v: Send has no error", cfg)
+		}
+		if _, err := ch.Recv(); err == nil {
+			t.Errorf("%+v: Recv has no error", cfg)
+		}
+		b.Close()
+	}
+}
+
+// A Channel in use sends and receives without allocating.
+func TestNoAllocations(t *testing.T) {
+	a, b := tcpPair(t)
+	ca, cb := msg.New(a, nil), msg.New(b, nil)
+	defer ca.Close()
+	defer cb.Close()
+	var m msg.Message
+	m.Data = make([]byte, 0, 1<<10)
+	data := make([]byte, 64)
+	round := func() {
+		if err := ca.Send(msg.Message{Data: data}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cb.RecvInto(&m); err != nil || len(m.Data) != 64 {
+			t.Fatal(len(m.Data), err)
+		}
+	}
+	round()
+	round()
+	if n := testing.AllocsPerRun(200, round); n >= 1 {
+		t.Errorf("%v allocations for a message", n)
+	}
+}

@@ -1,0 +1,27 @@
+package msg
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrTooLarge: a message is above the limit that the peer announced, or our own. Nothing was sent, and the Channel is as
+// good as before.
+var ErrTooLarge = errors.New("msg: the message is too large")
+
+// A ProtocolError ends a connection: one side sent what spec/wire.md does not allow, or speaks something else.
+type ProtocolError struct {
+	Text   string // what was wrong
+	Remote bool   // the peer says so of us
+}
+
+func (e *ProtocolError) Error() string {
+	if e.Remote {
+		return fmt.Sprintf("msg: the peer ended the connection: %q", e.Text)
+	}
+	return "msg: protocol error: " + e.Text
+}
+
+func protocolError(format string, args ...any) error {
+	return &ProtocolError{Text: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+func hellos() []vector {
+	dies := func(name, clause, about, text string, headers ...string) vector {
+		return vector{name: "hello-" + name, clause: clause, expect: "dies", about: about, headers: headers, parts: []part{hello(text)}}
+	}
+	pad := func(n int) string { // a hello of n bytes
+		s := "standpipe 1\ncodecs: msgpack\n"
+		for c := 'a'; len(s) < n-1; c++ {
+			line := min(n-1-len(s), 400)
+			if left := n - 1 - len(s) - line; left > 0 && left < 20 {
+				line -= 20
+			}
+			s += "pad-" + string(c) + ": " + strings.Repeat("x", line-len("pad-a: \n")) + "\n"
+		}
+		return s + "\n"
+	}
+	call := frame("echo, stream 1", open(1, "echo"))
+	list := []vector{
+		{name: "hello-good", clause: "1.2", expect: "answers", about: "a hello and a call behind it", parts: []part{good(), call}},
+		{name: "hello-least", clause: "1.6", expect: "fails Unimplemented", headers: []string{"stream: 1"},
+			about: "a hello without keys is whole; it announces no codec, so a call can't name one", parts: []part{hello("standpipe 1\n\n"), call}},
+		{name: "hello-unknown-key", clause: "1.4", expect: "answers", about: "an unknown key is ignored",
+			parts: []part{hello("standpipe 1\ncodecs: msgpack\nx-colour: green & blue\n\n"), call}},
+		{name: "hello-empty-value", clause: "1.4", expect: "fails Unimplemented", headers: []string{"stream: 1"},
+			about: "an empty value is one", parts: []part{hello("standpipe 1\ncodecs: \n\n"), call}},
+		{name: "hello-longest", clause: "1.5", expect: "answers", about: "4096 bytes are allowed", parts: []part{hello(pad(4096)), call}},
+		{name: "hello-nothing", clause: "1.5", expect: "ends", headers: []string{"then: close"}, about: "a connection that ends before its first byte has ended well"},
+		dies("too-long", "1.5", "4097 bytes are not", pad(4097)),
+		dies("endless", "1.5", "a hello that has no end within 4096 bytes", "standpipe 1\n"+strings.Repeat("a: b\n", 900)),
+		dies("cut", "1.5", "the connection ends inside the hello", "standpipe 1\nmax-mess", "then: close"),
+		dies("http", "1.3", "another protocol", "GET / HTTP/1.1\r\n\r\n"),
+		dies("tls", "1.3", "another protocol, binary", "\x16\x03\x01\x02\x00\x01\x00"),
+		dies("version-2", "1.3", "a version that is not spoken here", "standpipe 2\n\n"),
+		dies("version-0", "1.3", "a version that never was", "standpipe 0\n\n"),
+		dies("version-01", "1.3", "not a decimal number as it should be", "standpipe 01\n\n"),
+		dies("version-text", "1.3", "no number", "standpipe one\n\n"),
+		dies("version-space", "1.3", "a space behind the version", "standpipe 1 \n\n"),
+		dies("crlf", "1.4", "lines end with \\n alone", "standpipe 1\nmax-message: 65536\r\n\n"),
+		dies("no-colon", "1.4", "a line that is not key: value", "standpipe 1\nmax-message 65536\n\n"),
+		dies("no-space", "1.4", "the colon wants a space behind it", "standpipe 1\nmax-message:65536\n\n"),
+		dies("key-case", "1.4", "keys are lower-case", "standpipe 1\nMax-Message: 65536\n\n"),
+		dies("key-long", "1.4", "a key of 33 bytes", "standpipe 1\n"+strings.Repeat("k", 33)+": v\n\n"),
+		dies("value-long", "1.4", "a value of 513 bytes", "standpipe 1\nkey: "+strings.Repeat("v", 513)+"\n\n"),
+		dies("value-binary", "1.4", "a value that is not printable", "standpipe 1\nkey: \x01\n\n"),
+		dies("value-utf8", "1.4", "a value that is not ASCII", "standpipe 1\nkey: \u00e9\n\n"),
+		dies("twice", "1.4", "a key that comes twice", "standpipe 1\nkey: a\nkey: b\n\n"),
+		dies("message-small", "1.6", "max-message below 65536", "standpipe 1\nmax-message: 65535\n\n"),
+		dies("message-huge", "1.6", "max-message above 32 bits", "standpipe 1\nmax-message: 4294967296\n\n"),
+		dies("message-sign", "1.6", "a sign is no digit", "standpipe 1\nmax-message: +65536\n\n"),
+		dies("buffers-text", "1.6", "max-buffers is no number", "standpipe 1\nmax-buffers: many\n\n"),
+		dies("calls-few", "1.6", "max-calls below 16", "standpipe 1\nmax-calls: 15\n\n"),
+		dies("calls-many", "1.6", "max-calls above 65535", "standpipe 1\nmax-calls: 65536\n\n"),
+		dies("codecs-many", "1.6", "17 codecs", "standpipe 1\ncodecs: "+strings.Repeat("c ", 16)+"c\n\n"),
+		dies("codecs-spaces", "1.6", "two spaces between codecs", "standpipe 1\ncodecs: msgpack  json\n\n"),
+		dies("codecs-name", "1.6", "a codec's name that is none", "standpipe 1\ncodecs: msgpack JSON!\n\n"),
+	}
+	return list
+}
+
+func messages() []vector {
+	dies := func(name, clause, about string, parts ...part) vector {
+		return vector{name: "message-" + name, clause: clause, expect: "dies", about: about, parts: append([]part{good()}, parts...)}
+	}
+	head := func(about string, length uint32, kind, flags byte, buffers uint16, rest ...[]byte) part {
+		return part{about, append(header(length, kind, flags, buffers), cat(rest...)...)}
+	}
+	call := open(1, "echo")
+	n := uint32(len(call))
+	cut := dies("cut-header", "2.4", "the connection ends inside a header", part{"5 bytes of a header", header(n, 1, 0, 0)[:5]})
+	cut.headers = []string{"then: close"}
+	cutData := dies("cut-data", "2.4", "the connection ends inside a frame", part{"a header and half its data", cat(header(n, 1, 0, 0), call[:5])})
+	cutData.headers = []string{"then: close"}
+	end := vector{name: "message-end", clause: "2.6", expect: "ends", headers: []string{"then: close"}, about: "a connection that ends between two frames",
+		parts: []part{good(), {"a frame to be ignored", append(header(3, 200, 0, 0), 1, 2, 3)}}}
+	return []vector{
+		cut, cutData, end,
+		dies("too-large", "2.4", "data above max-message, refused by its header alone", head("a length of 16 MiB + 1", 16<<20+1, 1, 0, 0)),
+		dies("huge", "2.4", "the largest length there is", head("a length of 4 GiB - 1", 1<<32-1, 1, 0, 0)),
+		dies("flags", "2.4", "a flag that version 1 does not know", head("flags 1", n, 1, 1, 0, call)),
+		dies("kind-0", "2.4", "no kind", head("kind 0", n, 0, 0, 0, call)),
+		dies("kind-3", "2.4", "an unknown kind below 128", head("kind 3", n, 3, 0, 0, call)),
+		dies("kind-127", "2.4", "an unknown kind below 128", head("kind 127", n, 127, 0, 0, call)),
+		{name: "message-kind-128", clause: "2.5", expect: "answers", about: "an unknown kind from 128 on is skipped",
+			parts: []part{good(), head("kind 128", 4, 128, 0, 0, []byte("skip")), frame("echo, stream 1", call)}},
+		dies("kind-255-large", "2.5", "a frame to be ignored has a limit, too", head("kind 255, 16 MiB + 1", 16<<20+1, 255, 0, 0)),
+		dies("abort", "2.3", "the peer gives up", head("abort: no more", 7, 2, 0, 0, []byte("no more"))),
+		dies("abort-long", "2.3", "an abort with more than 1024 bytes", head("abort, 1025 bytes", 1025, 2, 0, 0)),
+		dies("abort-buffers", "2.3", "an abort with buffers", head("abort, 1 buffer", 16, 2, 0, 1, ref(0, 0))),
+		{name: "message-buffer", clause: "3.8", expect: "answers", about: "buffers that no value refers to are ignored",
+			parts: []part{good(), head("echo, stream 1, one buffer of 3 bytes", 16+n+3, 1, 0, 1, ref(3, 0), call, []byte("abc"))}},
+		dies("buffers-many", "2.4", "65 buffers", head("65 buffers", 65*16+n, 1, 0, 65)),
+		dies("buffers-refs", "2.4", "references that do not fit the length", head("2 buffers in 31 bytes", 31, 1, 0, 2)),
+		dies("buffers-fit", "2.4", "a buffer that does not fit the length", head("one buffer of 4 bytes in 3", 16+3, 1, 0, 1, ref(4, 0), []byte("abc"))),
+		dies("buffers-wrap", "2.4", "buffers whose sizes add up beyond 64 bits", head("two buffers", 32+3, 1, 0, 2, ref(1<<63, 0), ref(1<<63, 0), []byte("abc"))),
+		dies("buffers-shared", "2.2", "a reference to shared memory, which was not agreed on", head("one buffer elsewhere", 16+n, 1, 0, 1, ref(0, 1), call)),
+		dies("buffers-large", "2.4", "buffers above max-buffers", head("1 GiB + 1 of buffers", 16+1<<30+1, 1, 0, 1, ref(1<<30+1, 0))),
+		dies("data-beside-buffers", "2.4", "data above max-message, beside a buffer", head("16 MiB + 1 of data", 16+1+16<<20+1, 1, 0, 1, ref(1, 0))),
+		dies("empty", "3.6", "a message without an rpc frame", head("no data", 0, 1, 0, 0)),
+	}
+}
+
+func opens() []vector {
+	call := func(name, clause, expect, about string, frames ...part) vector {
+		return vector{name: "open-" + name, clause: clause, expect: expect, about: about, headers: []string{"stream: 1"}, parts: append([]part{good()}, frames...)}
+	}
+	timed := func(ns uint64, method string) []byte {
+		b := rpcHeader(1, 1, 3, 0, byte(len(method)))
+		return cat(binary.LittleEndian.AppendUint64(b, ns), []byte(method), []byte{0xa2, 'h', 'i'})
+	}
+	with := func(codec byte, value string) []byte {
+		return cat(rpcHeader(1, 1, 1, codec, 4), []byte("echo"), []byte(value))
+	}
+	deep := cat(rpcHeader(1, 1, 1, 0, 4), []byte("echo"), []byte(strings.Repeat("\x91", 100000)), []byte{0xc0})
+	return []vector{
+		call("echo", "3.3", "answers", "a call", frame("echo, stream 1", open(1, "echo"))),
+		call("time", "3.3", "answers", "a call with a time limit of one minute", frame("echo, stream 1", timed(60e9, "echo"))),
+		call("time-up", "3.7", "fails DeadlineExceeded", "a time limit that runs out", frame("hang, stream 1, 1 ms", timed(1e6, "hang"))),
+		call("time-huge", "3.3", "answers", "the longest time limit there is", frame("echo, stream 1", timed(1<<64-1, "echo"))),
+		call("json", "3.3", "answers", "the second codec of this opener's list", frame("echo, stream 1, json", with(1, `"hi"`))),
+		call("method-unknown", "3.7", "fails Unimplemented", "a method that nobody handles", frame("nope, stream 1", open(1, "nope"))),
+		call("codec-unknown", "3.7", "fails Unimplemented", "a codec that the called side does not have", frame("echo, stream 1, morse", with(2, ".... .."))),
+		call("codec-beyond", "3.7", "fails Unimplemented", "a codec beyond the opener's list", frame("echo, stream 1, codec 3", with(3, "hi"))),
+		call("value-bad", "3.7", "fails InvalidArgument", "a value that is no MessagePack", frame("echo, stream 1", with(0, "\xc1"))),
+		call("value-empty", "3.7", "fails InvalidArgument", "no bytes are no value", frame("echo, stream 1", with(0, ""))),
+		call("value-more", "3.7", "fails InvalidArgument", "bytes behind the value", frame("echo, stream 1", with(0, "\xa2hi\xa2hi"))),
+		call("value-deep", "3.7", "fails InvalidArgument", "a value nested too deep to be decoded", part{"echo, stream 1, 100000 arrays", append(header(uint32(len(deep)), 1, 0, 0), deep...)}),
+		call("value-long", "3.7", "fails InvalidArgument", "an array that claims 4 billion elements", frame("echo, stream 1", with(0, "\xdd\xff\xff\xff\xff"))),
+		call("short", "3.6", "dies", "a frame shorter than its header", frame("7 bytes", open(1, "echo")[:7])),
+		call("stream-0", "3.6", "dies", "stream 0", frame("echo, stream 0", open(0, "echo"))),
+		call("parity", "3.6", "dies", "a dialer that opens an even stream", frame("echo, stream 2", open(2, "echo"))),
+		call("twice", "3.6", "dies", "a number that is in use", frame("hang, stream 1", open(1, "hang")), frame("echo, stream 1", open(1, "echo"))),
+		call("type-2", "3.6", "dies", "data, which version 1 does not know", frame("type 2", rpcHeader(1, 2, 0, 0, 0))),
+		call("type-0", "3.6", "dies", "no type", frame("type 0", rpcHeader(1, 0, 0, 0, 0))),
+		call("flag", "3.6", "dies", "an unknown flag", frame("flags 5", cat(rpcHeader(1, 1, 5, 0, 4), []byte("echo\xa2hi")))),
+		call("no-value", "3.6", "dies", "flag 0x01 is missing", frame("flags 0", cat(rpcHeader(1, 1, 0, 0, 4), []byte("echo\xa2hi")))),
+		call("method-empty", "3.6", "dies", "an empty method", frame("method of 0 bytes", cat(rpcHeader(1, 1, 1, 0, 0), []byte("\xa2hi")))),
+		call("method-cut", "3.6", "dies", "a frame that ends in its method", frame("method of 9 bytes", cat(rpcHeader(1, 1, 1, 0, 9), []byte("echo")))),
+		call("method-utf8", "3.6", "dies", "a method that is not UTF-8", frame("method ff", cat(rpcHeader(1, 1, 1, 0, 1), []byte("\xff\xa2hi")))),
+		call("time-cut", "3.6", "dies", "a frame that ends in its time limit", frame("4 bytes of time", cat(rpcHeader(1, 1, 3, 0, 4), []byte{1, 2, 3, 4}))),
+	}
+}
+
+func closes() []vector {
+	one := func(name, clause, expect, about string, frames ...part) vector {
+		return vector{name: "close-" + name, clause: clause, expect: expect, about: about, headers: []string{"stream: 1"}, parts: append([]part{good()}, frames...)}
+	}
+	hang := frame("hang, stream 1", open(1, "hang"))
+	return []vector{
+		one("cancel", "3.5", "fails Canceled", "a cancel is answered by a close", hang, frame("cancel, stream 1", cancel(1, 1))),
+		one("cancel-deadline", "3.5", "fails Canceled", "a cancel because the opener's time is up", hang, frame("cancel, stream 1", cancel(1, 4))),
+		one("cancel-late", "3.8", "lives", "a cancel of a number that is not in use", frame("cancel, stream 77", cancel(77, 1))),
+		one("cancel-code", "3.6", "dies", "a cancel with another code", hang, frame("close, code 5", cancel(1, 5))),
+		one("cancel-long", "3.6", "dies", "a cancel with bytes behind its header", hang, frame("cancel and 1 byte", append(cancel(1, 1), 0))),
+		one("cancel-flag", "3.6", "dies", "a cancel with a flag", hang, frame("flags 1", rpcHeader(1, 3, 1, 1, 0))),
+		one("code-17", "3.6", "dies", "a code above 16", hang, frame("close, code 17", cancel(1, 17))),
+		one("code-256", "3.6", "dies", "a code above 16, in its second byte", hang, frame("close, code 257", cancel(1, 257))),
+		one("ok-flag", "3.6", "dies", "code 0 without flag 0x01", hang, frame("close, code 0", cancel(1, 0))),
+		one("answer-not-open", "3.6", "dies", "an answer to a call that the listener did not make", frame("close, stream 2, code 0", cat(rpcHeader(2, 3, 1, 0, 0), []byte{0xc0}))),
+		one("error-not-open", "3.6", "dies", "an error for a call that the listener did not make", frame("close, stream 4, code 5", cat(cancel(4, 5), []byte{0, 0, 0, 0}))),
+	}
+}
