@@ -1,0 +1,122 @@
+package rpc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/ugorji/go/codec"
+	"google.golang.org/protobuf/proto"
+)
+
+// A Codec encodes values. Its methods are called by many goroutines at once. It must not be able to run code: what
+// comes is not to be trusted.
+type Codec interface {
+	// Name is 1 to 32 of a-z, 0-9, '.', '+' and '-'. Both sides must mean the same by it.
+	Name() string
+	// Append appends the encoding of v to b, and returns the extended slice. It may use b's capacity, and nothing of b
+	// itself.
+	Append(b []byte, v any) ([]byte, error)
+	// Unmarshal decodes the whole of b into v, a pointer. It must not keep b, nor parts of it.
+	Unmarshal(b []byte, v any) error
+}
+
+// The codecs that every server takes.
+var (
+	// MessagePack is the default (https://msgpack.org): compact, for any Go value. Fields are named by their json tags,
+	// []byte is bin, time.Time is the timestamp extension; into an any, a map is decoded as map[string]any. Values nested
+	// deeper than 128 are refused.
+	MessagePack Codec = newMsgpack()
+
+	// JSON is encoding/json.
+	JSON Codec = jsonCodec{}
+
+	// Protobuf is for proto.Message values only (https://protobuf.dev).
+	Protobuf Codec = protobufCodec{}
+)
+
+type msgpackCodec struct {
+	enc, dec sync.Pool
+}
+
+func newMsgpack() *msgpackCodec {
+	h := &codec.MsgpackHandle{WriteExt: true}
+	h.RawToString = true
+	h.MapType = reflect.TypeFor[map[string]any]()
+	h.MaxDepth = 128
+	h.TypeInfos = codec.NewTypeInfos([]string{"json"})
+	m := &msgpackCodec{}
+	m.enc.New = func() any { return codec.NewEncoderBytes(nil, h) }
+	m.dec.New = func() any { return codec.NewDecoderBytes(nil, h) }
+	return m
+}
+
+func (*msgpackCodec) Name() string { return "msgpack" }
+
+func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
+	enc := m.enc.Get().(*codec.Encoder)
+	out := b[len(b):cap(b)]
+	enc.ResetBytes(&out)
+	err := enc.Encode(v)
+	enc.ResetBytes(nil) // the pool must not hold the caller's memory
+	m.enc.Put(enc)
+	if err != nil {
+		return b, err
+	}
+	return append(b, out...), nil
+}
+
+func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
+	dec := m.dec.Get().(*codec.Decoder)
+	dec.ResetBytes(b)
+	err := dec.Decode(v)
+	if n := dec.NumBytesRead(); err == nil && n != len(b) {
+		err = fmt.Errorf("%d bytes follow the value", len(b)-n)
+	}
+	dec.ResetBytes(nil)
+	m.dec.Put(dec)
+	return err
+}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Name() string { return "json" }
+
+func (jsonCodec) Append(b []byte, v any) ([]byte, error) {
+	out, err := json.Marshal(v)
+	return append(b, out...), err
+}
+
+func (jsonCodec) Unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }
+
+type protobufCodec struct{}
+
+func (protobufCodec) Name() string { return "protobuf" }
+
+var errNoProto = errors.New("the protobuf codec takes proto.Message values only")
+
+func (protobufCodec) Append(b []byte, v any) ([]byte, error) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return b, fmt.Errorf("%w, not %T", errNoProto, v)
+	}
+	return proto.MarshalOptions{}.MarshalAppend(b, m)
+}
+
+// Unmarshal takes a message, or a pointer to a pointer to one, which it makes.
+func (protobufCodec) Unmarshal(b []byte, v any) error {
+	if m, ok := v.(proto.Message); ok {
+		return proto.Unmarshal(b, m)
+	}
+	p := reflect.ValueOf(v)
+	if p.Kind() == reflect.Pointer && p.Elem().Kind() == reflect.Pointer {
+		fresh := reflect.New(p.Elem().Type().Elem())
+		if m, ok := fresh.Interface().(proto.Message); ok {
+			p.Elem().Set(fresh)
+			return proto.Unmarshal(b, m)
+		}
+	}
+	return fmt.Errorf("%w, not %T", errNoProto, v)
+}

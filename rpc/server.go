@@ -1,0 +1,244 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/standpipe/standpipe"
+)
+
+// ServerConfig is how a Server serves. A nil *ServerConfig and the zero one are the safe default.
+type ServerConfig struct {
+	// Codec is what the server's own calls, back to its callers, are encoded with, and is taken besides MessagePack,
+	// JSON and Protobuf. Zero: MessagePack.
+	Codec Codec
+
+	// MaxMessage is the most bytes of an encoded value; see msg.Config. Zero: 16 MiB.
+	MaxMessage int
+
+	// MaxCalls is how many calls of one peer run at once, 16 to 65535; the peer's further calls wait in the peer. Zero:
+	// 1024.
+	MaxCalls int
+
+	// Drain is how long Serve waits, when its context has ended, for handlers that run. Zero: 5 seconds. Negative: not
+	// at all.
+	Drain time.Duration
+
+	// Log is told of handlers that panic, and of connections that die of protocol errors. Zero: slog.Default().
+	Log *slog.Logger
+}
+
+// handler runs a method: it appends the encoded result to out, which it gets with what must come before.
+type handler func(ctx context.Context, c Codec, in, out []byte) ([]byte, error)
+
+// A Server has methods, and serves them to many peers at once. Its methods may be called by several goroutines.
+type Server struct {
+	cfg ServerConfig
+
+	mu       sync.RWMutex
+	handlers map[string]handler
+}
+
+// NewServer makes a Server without methods. It panics where the config can't be.
+func NewServer(cfg *ServerConfig) *Server {
+	if cfg == nil {
+		cfg = &ServerConfig{}
+	}
+	s := &Server{cfg: *cfg, handlers: map[string]handler{}}
+	if s.cfg.Drain == 0 {
+		s.cfg.Drain = 5 * time.Second
+	}
+	if err := s.options().check(); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (s *Server) options() options {
+	return options{codec: s.cfg.Codec, maxMessage: s.cfg.MaxMessage, maxCalls: s.cfg.MaxCalls, log: s.cfg.Log, server: s}.fill()
+}
+
+// handle adds a method. It panics on what only a bug can cause.
+func (s *Server) handle(method string, h handler) {
+	if err := checkMethod(method); err != nil {
+		panic(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.handlers[method] != nil {
+		panic(fmt.Sprintf("rpc: the method %q is handled twice", method))
+	}
+	s.handlers[method] = h
+}
+
+func checkMethod(method string) error {
+	if method == "" || len(method) > 255 || strings.ToValidUTF8(method, "") != method {
+		return fmt.Errorf("rpc: the method %q must have 1 to 255 bytes of UTF-8", method)
+	}
+	return nil
+}
+
+func (s *Server) lookup(method []byte) handler {
+	if s == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.handlers[string(method)]
+}
+
+// Serve accepts connections from ln and serves them, until ctx ends. Then it closes ln, refuses further calls with
+// Unavailable, waits up to ServerConfig.Drain for handlers that run, closes the connections, and returns nil. Where ln
+// is closed or broken without ctx having ended, the connections are closed and its error is returned. Several Serves may
+// run on one Server; ln belongs to Serve.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	defer ln.Close()
+	var peers peerSet
+	err := s.accept(ctx, ln, &peers)
+	if ctx.Err() != nil {
+		peers.drain(s.cfg.Drain)
+		err = nil
+	}
+	peers.close()
+	return err
+}
+
+// accept runs until ctx ends or ln is closed. Errors such as too many open files pass; they are waited out.
+func (s *Server) accept(ctx context.Context, ln net.Listener, peers *peerSet) error {
+	const patience = 100
+	for failed := 0; ; {
+		c, err := ln.Accept()
+		if err == nil {
+			failed = 0
+			peers.add(newPeer(c, s.options(), false))
+			continue
+		}
+		if failed++; ctx.Err() != nil || errors.Is(err, net.ErrClosed) || failed > patience {
+			return err
+		}
+		s.options().log.Warn("rpc: accept failed", "error", err, "attempt", failed)
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(time.Duration(failed)*10*time.Millisecond, time.Second)):
+		}
+	}
+}
+
+// peerSet is the peers of one Serve.
+type peerSet struct {
+	mu    sync.Mutex
+	peers map[*Peer]bool
+	wg    sync.WaitGroup
+}
+
+func (ps *peerSet) add(p *Peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.peers == nil {
+		ps.peers = map[*Peer]bool{}
+	}
+	ps.peers[p] = true
+	ps.wg.Go(func() {
+		<-p.ended
+		p.running.Wait()
+		ps.mu.Lock()
+		delete(ps.peers, p)
+		ps.mu.Unlock()
+	})
+}
+
+func (ps *peerSet) list() []*Peer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var list []*Peer
+	for p := range ps.peers {
+		list = append(list, p)
+	}
+	return list
+}
+
+// drain refuses new calls, and waits for those that run.
+func (ps *peerSet) drain(limit time.Duration) {
+	timeout := time.After(max(limit, 0))
+	for _, p := range ps.list() {
+		idle := p.drain()
+		select {
+		case <-idle:
+		case <-p.ended:
+		case <-timeout:
+			return
+		}
+	}
+}
+
+// close closes the connections, and waits for their handlers, whose contexts have ended then.
+func (ps *peerSet) close() {
+	for _, p := range ps.list() {
+		p.Close()
+	}
+	ps.wg.Wait()
+}
+
+// DialConfig is how Dial connects, and what the Peer does. A nil *DialConfig and the zero one are the safe default.
+type DialConfig struct {
+	// Policy and Wait: see standpipe.DialConfig. NewPeer does not use them.
+	Policy standpipe.Policy
+	Wait   bool
+
+	// Codec is what calls are encoded with. Zero: MessagePack.
+	Codec Codec
+
+	// Server has the methods that the other side may call back. Zero: none.
+	Server *Server
+
+	// MaxMessage, MaxCalls and Log: see ServerConfig.
+	MaxMessage int
+	MaxCalls   int
+	Log        *slog.Logger
+}
+
+func (cfg *DialConfig) options() options {
+	if cfg == nil {
+		cfg = &DialConfig{}
+	}
+	return options{codec: cfg.Codec, maxMessage: cfg.MaxMessage, maxCalls: cfg.MaxCalls, log: cfg.Log, server: cfg.Server}.fill()
+}
+
+// Dial connects to the server called name, and exchanges hellos. Its errors are standpipe.Dial's, a *msg.ProtocolError
+// where the server speaks something else, and an *Error with Unavailable where the connection ends at once.
+func Dial(ctx context.Context, name string, cfg *DialConfig) (*Peer, error) {
+	o := cfg.options()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	var dc standpipe.DialConfig
+	if cfg != nil {
+		dc.Policy, dc.Wait = cfg.Policy, cfg.Wait
+	}
+	c, err := standpipe.Dial(ctx, name, &dc)
+	if err != nil {
+		return nil, err
+	}
+	p := newPeer(c, o, true)
+	select {
+	case <-p.greeted:
+		return p, nil
+	case <-p.ended:
+		return nil, p.dialError()
+	case <-ctx.Done():
+		p.Close()
+		return nil, &Error{Code: CodeOf(ctx.Err()), Message: "no hello came from the server", cause: context.Cause(ctx)}
+	}
+}
+
+// NewPeer makes a Peer on the dialing end of a connection that is there already, which belongs to it from then on. The
+// other end must be the listening one, such as what a Server accepted. What is wrong shows when it is used.
+func NewPeer(c net.Conn, cfg *DialConfig) *Peer { return newPeer(c, cfg.options(), true) }
