@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"path/filepath"
@@ -25,11 +26,24 @@ func TestMain(m *testing.M) {
 // TestScript runs the sessions of testdata/script with the real program, in processes of their own.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:      filepath.Join("testdata", "script"),
-		Setup:    setupScript,
-		Cmds:     map[string]func(*testscript.TestScript, bool, []string){"code": exitCode},
-		Deadline: time.Now().Add(3 * time.Minute),
+		Dir:       filepath.Join("testdata", "script"),
+		Setup:     setupScript,
+		Condition: scriptCondition,
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": exitCode},
+		Deadline:  time.Now().Add(3 * time.Minute),
 	})
+}
+
+// scriptCondition: [list] where the system can list what is served.
+func scriptCondition(cond string) (bool, error) {
+	if cond != "list" {
+		return false, fmt.Errorf("there is no condition %q", cond)
+	}
+	_, err := standpipe.List()
+	if errors.Is(err, errors.ErrUnsupported) && mayNotList() {
+		return false, nil
+	}
+	return true, err
 }
 
 // exitCode runs a program that has to end with just this exit code: code 3 standpipe call nobody echo.

@@ -20,3 +20,6 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("OTHER", "user:65534") // somebody else
 	return nil
 }
+
+// mayNotList: listing has to work.
+func mayNotList() bool { return false }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/windows"
 )
 
 // setupScript gives the script a prefix of its own: pipes have one name space.
@@ -16,4 +17,9 @@ func setupScript(env *testscript.Env) error {
 		env.Setenv(name, os.Getenv(name))
 	}
 	return nil
+}
+
+// mayNotList: Wine has no way to list pipes. Windows has.
+func mayNotList() bool {
+	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }
