@@ -197,12 +197,12 @@ func (f *file) Close() error {
 		return net.ErrClosed
 	}
 	f.abort()
-	f.use.Lock()
-	defer f.use.Unlock()
-	f.r.turn.Lock()
+	f.r.turn.Lock() // control is also called by those who have a turn: turns first
 	defer f.r.turn.Unlock()
 	f.w.turn.Lock()
 	defer f.w.turn.Unlock()
+	f.use.Lock()
+	defer f.use.Unlock()
 	return windows.CloseHandle(f.h)
 }
 

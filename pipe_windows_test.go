@@ -1,0 +1,99 @@
+package standpipe
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/nettest"
+	"golang.org/x/sys/windows"
+)
+
+// onWine is for what Wine lacks and Windows must have.
+func onWine() bool {
+	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
+}
+
+var nameSeq atomic.Int64
+
+// freshName is a pipe's path that nobody else has.
+func freshName() string {
+	return fmt.Sprintf(`%sstandpipe-test-%d-%d`, pipeRoot, os.Getpid(), nameSeq.Add(1))
+}
+
+// freshListener listens until the test ends.
+func freshListener(t testing.TB, cfg *ListenConfig) *Listener {
+	t.Helper()
+	l, err := Listen(freshName(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// soon is a context that ends before the test's patience does.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// connect makes one connection: the client's and the server's end.
+func connect(cfg *ListenConfig) (client, server *Conn, err error) {
+	l, err := Listen(freshName(), cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	client, err = Dial(ctx, l.Addr().String(), &DialConfig{Messages: cfg != nil && cfg.Messages})
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err = l.AcceptConn()
+	if err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	return client, server, nil
+}
+
+// connected is connect for a test.
+func connected(t testing.TB, cfg *ListenConfig) (client, server *Conn) {
+	t.Helper()
+	client, server, err := connect(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+func TestConnPipe(t *testing.T) {
+	for name, cfg := range map[string]*ListenConfig{"byte": nil, "small": {Buffer: 512}, "large": {Buffer: 1 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+				client, server, err := connect(cfg)
+				if err != nil {
+					return nil, nil, nil, err
+				}
+				return client, server, func() { client.Close(); server.Close() }, nil
+			})
+		})
+	}
+	t.Run("pair", func(t *testing.T) {
+		nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+			a, b, err := Pipe()
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			return a, b, func() { a.Close(); b.Close() }, nil
+		})
+	})
+}
