@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,6 +84,3 @@ func printFacts(w io.Writer, facts []fact, asJSON bool) error {
 	}
 	return nil
 }
-
-// age is how long ago t was, for people.
-func age(t time.Time) string { return time.Since(t).Round(time.Second).String() }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/standpipe/standpipe"
 )
@@ -26,7 +27,7 @@ func endpointFacts(path string) []fact {
 	if err != nil {
 		return []fact{{"file", err.Error()}}
 	}
-	facts := append(owners("owner", info), fact{"made", age(info.ModTime()) + " ago"})
+	facts := append(owners("owner", info), fact{"made", time.Since(info.ModTime()).Round(time.Second).String() + " ago"})
 	if dir, err := os.Lstat(filepath.Dir(path)); err == nil {
 		facts = append(facts, owners("folder", dir)...)
 	}
