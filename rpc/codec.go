@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,6 +57,9 @@ func newMsgpack() *msgpackCodec {
 func (*msgpackCodec) Name() string { return "msgpack" }
 
 func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
+	if err := encodable(reflect.TypeOf(v)); err != nil {
+		return b, err
+	}
 	enc := m.enc.Get().(*codec.Encoder)
 	out := b[len(b):cap(b)]
 	enc.ResetBytes(&out)
@@ -78,6 +82,51 @@ func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
 	dec.ResetBytes(nil)
 	m.dec.Put(dec)
 	return err
+}
+
+// checked remembers what encodable found: a reflect.Type to an error or nil.
+var checked sync.Map
+
+// encodable refuses types with fields that no other program can have: the library would send nil for a func, and empty a
+// channel.
+func encodable(t reflect.Type) error {
+	if t == nil {
+		return nil
+	}
+	if err, ok := checked.Load(t); ok {
+		err, _ := err.(error)
+		return err
+	}
+	err := encodableAll(t, map[reflect.Type]bool{})
+	checked.Store(t, err)
+	return err
+}
+
+func encodableAll(t reflect.Type, seen map[reflect.Type]bool) error {
+	if seen[t] {
+		return nil
+	}
+	seen[t] = true
+	if t.Implements(reflect.TypeFor[encoding.BinaryMarshaler]()) {
+		return nil // it is sent as what it says it is
+	}
+	switch t.Kind() {
+	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return fmt.Errorf("a %v can't be sent", t)
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return encodableAll(t.Elem(), seen)
+	case reflect.Map:
+		return errors.Join(encodableAll(t.Key(), seen), encodableAll(t.Elem(), seen))
+	case reflect.Struct:
+		for _, f := range reflect.VisibleFields(t) {
+			if f.IsExported() && f.Tag.Get("json") != "-" {
+				if err := encodableAll(f.Type, seen); err != nil {
+					return fmt.Errorf("%v.%s: %w", t, f.Name, err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 type jsonCodec struct{}

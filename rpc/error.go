@@ -77,7 +77,7 @@ func (e *Error) Is(target error) bool {
 }
 
 // Errorf makes an *Error for a handler to return. A %w in the format stays visible to errors.Is on this side.
-func Errorf(code Code, format string, args ...any) error {
+func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Message: err.Error(), cause: errors.Unwrap(err)}
 }
