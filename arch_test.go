@@ -1,6 +1,7 @@
 package standpipe_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/build/constraint"
 	"go/parser"
@@ -117,12 +118,16 @@ func TestArchImports(t *testing.T) {
 			continue
 		}
 		for _, imp := range f.ast.Imports {
-			checkImport(t, f, room, strings.Trim(imp.Path.Value, `"`))
+			imported := strings.Trim(imp.Path.Value, `"`)
+			if why := forbidden(room, f.test, imported); why != "" {
+				t.Errorf("%s imports %s: %s", f.path, imported, why)
+			}
 		}
 	}
 }
 
-func checkImport(t *testing.T, f goFile, room, imported string) {
+// forbidden says why a room, or its tests, may not import a package; "": they may.
+func forbidden(room string, test bool, imported string) string {
 	rules := house[room]
 	under := func(list []string, p string) bool {
 		return slices.ContainsFunc(list, func(root string) bool {
@@ -134,26 +139,53 @@ func checkImport(t *testing.T, f goFile, room, imported string) {
 		if dir == "" {
 			dir = "."
 		}
-		if dir == room || strings.HasPrefix(dir, room+"/") {
-			return
+		switch {
+		case dir == room, strings.HasPrefix(dir, room+"/"), slices.Contains(rules.ours, dir):
+			return ""
+		case test && !strings.HasPrefix(dir, "internal/"):
+			return "" // tests may use every public room, but no more private doors than their own room has
 		}
-		// Tests may use every public room, but no more private doors than their own room has.
-		if f.test && !strings.Contains(dir, "internal/") {
-			return
-		}
-		if !slices.Contains(rules.ours, dir) {
-			t.Errorf("%s imports %s: the room %q may use %q only", f.path, dir, room, rules.ours)
-		}
-		return
+		return fmt.Sprintf("of ours, the room %q may use %q only", room, rules.ours)
 	}
 	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
-		return // the standard library
+		return "" // the standard library
 	}
-	if f.test && under(requirements, imported) {
-		return
+	if under(rules.others, imported) || test && under(requirements, imported) {
+		return ""
 	}
-	if !under(rules.others, imported) {
-		t.Errorf("%s imports %s: the room %q may use %q only", f.path, imported, room, rules.others)
+	return fmt.Sprintf("of others', the room %q may use %q only", room, rules.others)
+}
+
+func TestArchRules(t *testing.T) {
+	for _, c := range []struct {
+		room     string
+		test     bool
+		imported string
+		allowed  bool
+	}{
+		{"rpc", false, module, true},
+		{"rpc", false, module + "/msg", true},
+		{"rpc", false, module + "/topic", false},
+		{"rpc", true, module + "/pipetest", true},
+		{"rpc", false, module + "/pipetest", false},
+		{"rpc", false, module + "/internal/mem", false},
+		{"rpc", true, module + "/internal/mem", false},
+		{"msg", false, module + "/internal/mem", true},
+		{"msg", false, module + "/rpc", false},
+		{"msg", false, "github.com/ugorji/go/codec", false},
+		{"msg", true, "github.com/ugorji/go/codec", true},
+		{"rpc", false, "google.golang.org/protobuf/proto", true},
+		{".", false, "golang.org/x/sys/windows", true},
+		{".", false, "golang.org/x/system", false},
+		{".", false, module + "/msg", false},
+		{".", false, "net/http", true},
+		{".", true, "github.com/somebody/else", false},
+		{"cmd/standpipe", false, "github.com/spf13/cobra", true},
+		{"cmd/standpipe", false, module + "/internal/ring", false},
+	} {
+		if why := forbidden(c.room, c.test, c.imported); (why == "") != c.allowed {
+			t.Errorf("%q (test: %v) and %s: %q", c.room, c.test, c.imported, why)
+		}
 	}
 }
 
