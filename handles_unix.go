@@ -1,0 +1,114 @@
+//go:build unix
+
+package standpipe
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const maxHandles = 64 // with one write; the kernel's own limit is 253 on Linux (SCM_MAX_FD)
+
+var errTooManyHandles = fmt.Errorf("more than %d files came at once, or more than this process may open; the connection was closed", maxHandles)
+
+// writeHandles sends files by SCM_RIGHTS: unix(7).
+func (e *endpoint) writeHandles(b []byte, files []*os.File) (int, error) {
+	switch {
+	case len(b) == 0:
+		return 0, errors.New("files travel with at least one byte, and there is none")
+	case len(files) > maxHandles:
+		return 0, fmt.Errorf("%d files; at most %d go at once", len(files), maxHandles)
+	case len(files) == 0:
+		return e.Write(b)
+	}
+	n := 0
+	err := withDescriptors(files, nil, func(fds []int) (err error) {
+		n, _, err = e.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
+		return err
+	})
+	if err != nil {
+		return max(n, 0), writeError(err, len(b))
+	}
+	if n < len(b) { // the files went with the first part
+		k, err := e.Write(b[n:])
+		return n + k, err
+	}
+	return n, nil
+}
+
+// withDescriptors keeps all files open while fn runs.
+func withDescriptors(files []*os.File, fds []int, fn func([]int) error) error {
+	if len(files) == 0 {
+		return fn(fds)
+	}
+	if files[0] == nil {
+		return os.ErrInvalid
+	}
+	raw, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = withDescriptors(files[1:], append(fds, int(fd)), fn) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// readHandles reads, and takes what files came with it. Files that were cut off end the connection: the peer thinks that
+// it has handed them over.
+func (e *endpoint) readHandles(b []byte) (n int, files []*os.File, err error) {
+	if len(b) == 0 {
+		return 0, nil, nil
+	}
+	oob := make([]byte, unix.CmsgSpace(maxHandles*4))
+	var oobn, flags int
+	if e.messages {
+		n, oobn, err = e.receive(b, oob)
+	} else {
+		n, oobn, flags, _, err = e.ReadMsgUnix(b, oob)
+		n, oobn = max(n, 0), max(oobn, 0) // it may be -1
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+		if err != nil {
+			err = readError(err)
+		} else if flags&unix.MSG_CTRUNC != 0 {
+			err = errTooManyHandles
+		}
+	}
+	files, perr := parseHandles(oob[:oobn])
+	if perr != nil || errors.Is(err, errTooManyHandles) {
+		for _, f := range files {
+			f.Close()
+		}
+		e.Close()
+		return 0, nil, errors.Join(err, perr)
+	}
+	return n, files, err
+}
+
+func parseHandles(oob []byte) (files []*os.File, err error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue // something else, which holds no files
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd) // where the system has no MSG_CMSG_CLOEXEC
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, nil
+}

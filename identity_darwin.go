@@ -1,0 +1,43 @@
+package standpipe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// auditToken is audit_token_t of <bsm/audit.h>: eight words, of which libbsm's audit_token_to_pid and
+// audit_token_to_euid read the sixth and the second.
+type auditToken [8]uint32
+
+// peerIdentity asks the kernel: LOCAL_PEERCRED for the user and groups (unix(4), <sys/ucred.h>), and LOCAL_PEERTOKEN for
+// the process, which is that of the same moment, with LOCAL_PEERPID where there is no token.
+func peerIdentity(fd int) (Identity, error) {
+	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
+	if err != nil {
+		return Identity{}, os.NewSyscallError("getsockopt LOCAL_PEERCRED", err)
+	}
+	if cred.Version != 0 || cred.Ngroups < 1 || int(cred.Ngroups) > len(cred.Groups) {
+		return Identity{}, fmt.Errorf("LOCAL_PEERCRED has version %d and %d groups", cred.Version, cred.Ngroups)
+	}
+	groups := cred.Groups[:cred.Ngroups]
+	pid := 0
+	var token auditToken
+	size := uint32(unsafe.Sizeof(token))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_LOCAL, unix.LOCAL_PEERTOKEN,
+		uintptr(unsafe.Pointer(&token)), uintptr(unsafe.Pointer(&size)), 0)
+	if e == 0 && size == uint32(unsafe.Sizeof(token)) && token[1] == cred.Uid {
+		pid = int(token[5])
+	} else if n, err := unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID); err == nil {
+		pid = n
+	}
+	return identityOf(pid, cred.Uid, groups[0], groups[1:]), nil
+}
+
+// peerProgram would need libproc, thus cgo.
+func peerProgram(int, int) (string, error) {
+	return "", fmt.Errorf("macOS tells it to C programs only: %w", errors.ErrUnsupported)
+}

@@ -1,0 +1,54 @@
+//go:build unix
+
+package standpipe
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+)
+
+func currentUser() string { return strconv.Itoa(os.Geteuid()) }
+
+func superuser() Policy { return User("0") }
+
+// lookupUser finds the uid of a name, or takes a number as it is, as chown does.
+func lookupUser(name string) (string, error) {
+	if u, err := user.Lookup(name); err == nil {
+		return u.Uid, nil
+	}
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return strconv.FormatUint(n, 10), nil
+	}
+	return "", fmt.Errorf("there is no user %q on this machine", name)
+}
+
+func lookupGroup(name string) (string, error) {
+	if g, err := user.LookupGroup(name); err == nil {
+		return g.Gid, nil
+	}
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return strconv.FormatUint(n, 10), nil
+	}
+	return "", fmt.Errorf("there is no group %q on this machine", name)
+}
+
+func userName(id string) string {
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
+// identityOf makes an Identity of what the kernel said.
+func identityOf(pid int, uid, gid uint32, groups []uint32) Identity {
+	id := Identity{PID: pid, User: strconv.FormatUint(uint64(uid), 10), Groups: []string{strconv.FormatUint(uint64(gid), 10)}}
+	for _, g := range groups {
+		if s := strconv.FormatUint(uint64(g), 10); !slices.Contains(id.Groups, s) {
+			id.Groups = append(id.Groups, s)
+		}
+	}
+	return id
+}
