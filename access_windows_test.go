@@ -212,7 +212,7 @@ func TestSDDLAtAccept(t *testing.T) {
 		"by policy alone":   {Anyone(), func() windows.Token { return ownToken(t, sidAdministrators) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			take := func(windows.Handle) (token windows.Token, err error) {
+			take := func(*endpoint, windows.Handle) (token windows.Token, err error) {
 				err = windows.DuplicateTokenEx(c.token(), windows.TOKEN_QUERY, nil, windows.SecurityIdentification,
 					windows.TokenImpersonation, &token)
 				return token, err
@@ -256,7 +256,7 @@ func TestPolicyAtAccept(t *testing.T) {
 		{Group("Administrators").Or(User(currentUser())), []string{sidAdministrators}, true},
 		{Anyone(), nil, true},
 	} {
-		take := func(windows.Handle) (token windows.Token, err error) {
+		take := func(*endpoint, windows.Handle) (token windows.Token, err error) {
 			err = windows.DuplicateTokenEx(ownToken(t, c.without...), windows.TOKEN_QUERY, nil,
 				windows.SecurityIdentification, windows.TokenImpersonation, &token)
 			return token, err
@@ -267,7 +267,7 @@ func TestPolicyAtAccept(t *testing.T) {
 
 // TestAnonymousRefused: a client that opened the pipe with SECURITY_ANONYMOUS has no token that can be read.
 func TestAnonymousRefused(t *testing.T) {
-	take := func(windows.Handle) (windows.Token, error) { return 0, windows.ERROR_CANT_OPEN_ANONYMOUS }
+	take := func(*endpoint, windows.Handle) (windows.Token, error) { return 0, windows.ERROR_CANT_OPEN_ANONYMOUS }
 	wantAdmitted(t, asked(t, ListenConfig{Policy: Anyone()}, senses{take, muteLimit}), false)
 	for _, r := range []*rules{nil, {sd: &windows.SECURITY_DESCRIPTOR{}}} {
 		e := &endpoint{rules: r}

@@ -76,27 +76,27 @@ func userName(id string) string {
 	return domain + `\` + name
 }
 
-// clientToken is the token of the client at the other end of h, good for queries and AccessCheck. A client has one that
+// clientToken is the token of the client at the other end of e, whose handle h is; it is good for queries and AccessCheck. A client has one that
 // the kernel took when it connected, or, where it asked for dynamic tracking, which is the default of CreateFile, one
 // as of its last write: before that the error is ERROR_CANNOT_IMPERSONATE. A client that asked for SECURITY_ANONYMOUS
 // has none: ERROR_CANT_OPEN_ANONYMOUS.
-func clientToken(h windows.Handle) (token windows.Token, err error) {
+func (e *endpoint) clientToken(h windows.Handle) (token windows.Token, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		// Impersonation is the thread's. Where it can't be ended, the thread ends with this goroutine, still locked.
 		runtime.LockOSThread()
-		if r, _, e := procImpersonateNamedPipeClient.Call(uintptr(h)); r == 0 {
+		if r, _, errno := procImpersonateNamedPipeClient.Call(uintptr(h)); r == 0 {
 			runtime.UnlockOSThread()
-			err = e
+			err = errno
 			return
 		}
 		err = windows.OpenThreadToken(windows.CurrentThread(), windows.TOKEN_QUERY, true, &token)
-		if e := windows.RevertToSelf(); e != nil {
+		if failed := windows.RevertToSelf(); failed != nil {
 			if err == nil {
 				token.Close()
 			}
-			token, err = 0, e
+			token, err = 0, failed
 			return
 		}
 		runtime.UnlockOSThread()

@@ -60,7 +60,7 @@ type arrival struct {
 }
 
 func listen(addr Addr, cfg ListenConfig, g *guard) (*listener, error) {
-	return listenWith(addr, cfg, g, senses{clientToken, muteLimit})
+	return listenWith(addr, cfg, g, senses{(*endpoint).clientToken, muteLimit})
 }
 
 func listenWith(addr Addr, cfg ListenConfig, g *guard, by senses) (*listener, error) {

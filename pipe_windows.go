@@ -143,12 +143,12 @@ func (e *endpoint) dropToken() {
 }
 
 // tokenTaker is clientToken, or a test's.
-type tokenTaker func(windows.Handle) (windows.Token, error)
+type tokenTaker func(e *endpoint, h windows.Handle) (windows.Token, error)
 
 // meet finds out who the client is. It is the server end's, and called before the endpoint is handed out.
 func (e *endpoint) meet(take tokenTaker) error {
 	return e.control(func(h windows.Handle) error {
-		token, err := take(h)
+		token, err := take(e, h)
 		if err != nil {
 			return err
 		}
@@ -345,7 +345,7 @@ func pair() (*endpoint, *endpoint, error) {
 		return nil, nil, err
 	}
 	if err = server.await(func() {}); err == nil {
-		err = server.meet(clientToken)
+		err = server.meet((*endpoint).clientToken)
 	}
 	if err != nil {
 		server.Close()
