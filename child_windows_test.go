@@ -19,6 +19,7 @@ var children = map[string]func(name string) error{
 	"hold":  childHold,
 	"serve": childServe,
 	"files": childFiles,
+	"lie":   childLie,
 }
 
 func init() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -202,12 +203,13 @@ func (p *holder) push(files []*os.File) ([]windows.Handle, error) {
 		var v windows.Handle
 		raw, err := f.SyscallConn()
 		if err == nil {
-			var dup error
-			err = raw.Control(func(fd uintptr) { // not Fd, which takes the file out of the runtime's poller
-				dup = windows.DuplicateHandle(windows.CurrentProcess(), windows.Handle(fd), p.process, &v, 0, false,
+			closed := raw.Control(func(fd uintptr) { // not Fd, which takes the file out of the runtime's poller
+				err = windows.DuplicateHandle(windows.CurrentProcess(), windows.Handle(fd), p.process, &v, 0, false,
 					windows.DUPLICATE_SAME_ACCESS)
 			})
-			err = errors.Join(err, dup)
+			if closed != nil {
+				err = syscall.EBADF
+			}
 		}
 		if err != nil {
 			p.drop(values)
