@@ -27,6 +27,7 @@ func peerIdentity(fd int) (Identity, error) {
 	pid := 0
 	var token auditToken
 	size := uint32(unsafe.Sizeof(token))
+	//lint:ignore SA1019 no wrapper of x/sys takes an option of so many bytes; Syscall6 goes through libSystem's syscall(2)
 	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_LOCAL, unix.LOCAL_PEERTOKEN,
 		uintptr(unsafe.Pointer(&token)), uintptr(unsafe.Pointer(&size)), 0)
 	if e == 0 && size == uint32(unsafe.Sizeof(token)) && token[1] == cred.Uid {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/rpc"
 )
 
 // The exit codes. Scripts build on them.
@@ -101,8 +102,10 @@ func arguments(min, max int, what string) cobra.PositionalArgs {
 func verdict(err error) (code int, hint string) {
 	var usage usageError
 	switch {
-	case errors.As(err, &usage), errors.Is(err, standpipe.ErrBadName):
+	case errors.As(err, &usage):
 		return exitUsage, "standpipe help shows the commands, standpipe help COMMAND what one takes"
+	case errors.Is(err, standpipe.ErrBadName):
+		return exitUsage, `a NAME is such as calc, shared:calc or an absolute path`
 	case errors.Is(err, standpipe.ErrNoServer):
 		return exitNoServer, "start the server first, or wait for it with --wait; standpipe list shows what is being served"
 	case errors.Is(err, standpipe.ErrWrongServer):
@@ -113,6 +116,8 @@ func verdict(err error) (code int, hint string) {
 		return exitFailed, "standpipe who NAME shows by whom"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exitFailed, "give it more time: --timeout"
+	case rpc.CodeOf(err) == rpc.Unavailable:
+		return exitFailed, "standpipe who NAME shows the owner, the mode and the server"
 	}
 	return exitFailed, ""
 }
