@@ -317,6 +317,23 @@ func TestServerOwner(t *testing.T) {
 	}
 }
 
+// TestNoOwner: a server of whom the system does not say who it is, as Wine does not where a pipe has no descriptor.
+func TestNoOwner(t *testing.T) {
+	g := guard{anyone: true, users: []string{""}, groups: []string{""}}
+	if err := g.check(Identity{PID: 1}, ErrWrongServer, "the server"); !errors.Is(err, ErrWrongServer) {
+		t.Fatal(err)
+	}
+	if !onWine() {
+		return
+	}
+	name := freshName()
+	server := rawServer(t, name, windows.PIPE_TYPE_BYTE, "")
+	defer windows.CloseHandle(server)
+	if _, err := Dial(soon(t), name, &DialConfig{Policy: Anyone()}); !errors.Is(err, ErrWrongServer) {
+		t.Fatal(err)
+	}
+}
+
 // TestMessagesMismatch: a client that wants messages, and a pipe of bytes. (Wine takes this package's own pipes for pipes of
 // messages, whatever they are asked to be, so it has to be a raw one.)
 func TestMessagesMismatch(t *testing.T) {
