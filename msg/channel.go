@@ -195,6 +195,9 @@ func (ch *Channel) greet() error {
 	return nil
 }
 
+// Buffered says whether more has been received than Recv has returned. It must not be called beside Recv.
+func (ch *Channel) Buffered() bool { return ch.r.j > ch.r.i }
+
 // fail ends the connection after an error of Recv; where the peer is at fault, it is told.
 func (ch *Channel) fail(err error) {
 	if e, ok := err.(*ProtocolError); ok && !e.Remote {

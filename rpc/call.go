@@ -199,7 +199,7 @@ func (c *call) recycle() {
 // The flow of a call, on both sides:
 //
 //	Call (typed.go): encode                       read (peer.go)
-//	  do: begin, transmit ── open frame ──────────> open (serve.go): a goroutine
+//	  do: begin, transmit ── open frame ──────────> open (serve.go): aside (turn.go), or a goroutine
 //	      wait                                        serve: decode, the handler, encode
 //	        <── answer <── read <── close frame ────  reply
 //	    decode
@@ -214,6 +214,7 @@ func (p *Peer) do(ctx context.Context, b []byte) (*msg.Message, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	p.pickUp() // a handler that calls back waits for what is to be read
 	binary.LittleEndian.PutUint32(b, c.stream)
 	if err := p.transmit(ctx, c, b); err != nil {
 		return nil, nil, err

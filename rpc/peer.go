@@ -90,7 +90,8 @@ type Peer struct {
 	out outgoing
 	in  incoming
 
-	running sync.WaitGroup // goroutines that serve calls
+	running sync.WaitGroup // calls that are served
+	turn    turn
 }
 
 func newPeer(c net.Conn, o options, dialer bool) *Peer {
@@ -106,7 +107,8 @@ func newPeer(c net.Conn, o options, dialer bool) *Peer {
 	}})
 	p.out.init(dialer)
 	p.in.init()
-	go p.read()
+	p.initTurn()
+	go p.begin()
 	return p
 }
 
@@ -151,9 +153,48 @@ func (p *Peer) Close() error {
 	return err
 }
 
-// read is the goroutine that receives. It never waits for anything else.
+// begin greets, and reads; it is the first goroutine to do so.
+func (p *Peer) begin() {
+	keys, err := p.ch.Greet()
+	if err == nil {
+		if err = p.greet(keys); err != nil {
+			err = p.dies(err)
+		}
+	}
+	if err != nil {
+		p.end(err)
+		return
+	}
+	close(p.greeted)
+	p.read()
+}
+
+// read receives until the end, or until another goroutine has picked up the turn. See turn.go.
 func (p *Peer) read() {
-	err := p.receive()
+	m := getMessage()
+	for {
+		if err := p.ch.RecvInto(m); err != nil {
+			p.end(err)
+			return
+		}
+		p.unheard.Store(0)
+		kept, run, err := p.dispatch(m)
+		if err != nil {
+			p.end(p.dies(err))
+			return
+		}
+		if kept {
+			m = getMessage()
+		}
+		if run != nil && !p.aside(run) {
+			putMessage(m)
+			return
+		}
+	}
+}
+
+// end is called once, by the reader.
+func (p *Peer) end(err error) {
 	var pe *msg.ProtocolError
 	if errors.As(err, &pe) {
 		p.o.log.Warn("rpc: the connection died", "error", err, "peer", p.Identity())
@@ -165,59 +206,36 @@ func (p *Peer) read() {
 	p.out.end(p.unavailable())
 }
 
-func (p *Peer) receive() error {
-	keys, err := p.ch.Greet()
-	if err != nil {
-		return err
-	}
-	if err := p.greet(keys); err != nil {
-		return p.dies(err)
-	}
-	close(p.greeted)
-	m := getMessage()
-	for {
-		if err := p.ch.RecvInto(m); err != nil {
-			return err
-		}
-		p.unheard.Store(0)
-		kept, err := p.dispatch(m)
-		if err != nil {
-			return p.dies(err)
-		}
-		if kept {
-			m = getMessage()
-		}
-	}
-}
-
 // dies ends the connection, since the other side broke the rules.
 func (p *Peer) dies(err error) error {
 	p.ch.Abort(err.Error())
 	return &msg.ProtocolError{Text: err.Error()}
 }
 
-// dispatch gives the message to whom it belongs. kept: it is theirs now.
-func (p *Peer) dispatch(m *msg.Message) (kept bool, err error) {
+// dispatch gives the message to whom it belongs. kept: it is theirs now. run, where there is one, is a call to be run.
+func (p *Peer) dispatch(m *msg.Message) (kept bool, run func(), err error) {
 	for _, b := range m.Buffers {
 		b.Release()
 	}
 	f, err := parseFrame(m.Data)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	ours := f.stream%2 == 1 == p.dialer // opened by this side
 	switch {
 	case f.typ == typeOpen && ours:
-		return false, fmt.Errorf("stream %d was opened by the wrong side", f.stream)
+		return false, nil, fmt.Errorf("stream %d was opened by the wrong side", f.stream)
 	case f.typ == typeOpen:
-		return p.open(f, m)
+		run, err = p.open(f, m)
+		return true, run, err
 	case ours:
-		return p.out.answer(f, m)
+		kept, err = p.out.answer(f, m)
+		return kept, nil, err
 	case f.code != Canceled && f.code != DeadlineExceeded, len(f.value) > 0:
-		return false, fmt.Errorf("stream %d was cancelled with the code %d and %d bytes", f.stream, f.code, len(f.value))
+		return false, nil, fmt.Errorf("stream %d was cancelled with the code %d and %d bytes", f.stream, f.code, len(f.value))
 	}
 	p.in.cancel(f.stream)
-	return false, nil
+	return false, nil, nil
 }
 
 // unavailable is the error of calls that the end of the connection ended.

@@ -70,16 +70,17 @@ func (p *Peer) drain() <-chan struct{} {
 	return p.in.draining
 }
 
-// open starts a call of the other side, in a goroutine of its own: the reader never waits. kept: the message is its now.
-func (p *Peer) open(f frame, m *msg.Message) (kept bool, err error) {
+// open takes a call of the other side, whose message is its now. It runs in a goroutine of its own, or is returned, to be
+// run by the reader.
+func (p *Peer) open(f frame, m *msg.Message) (run func(), err error) {
 	in := &p.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if _, ok := in.calls[f.stream]; ok {
-		return false, fmt.Errorf("stream %d was opened and is open", f.stream)
+		return nil, fmt.Errorf("stream %d was opened and is open", f.stream)
 	}
 	if in.busy >= 2*p.o.maxCalls {
-		return false, fmt.Errorf("%d calls at once, where %d were allowed", in.busy, p.o.maxCalls)
+		return nil, fmt.Errorf("%d calls at once, where %d were allowed", in.busy, p.o.maxCalls)
 	}
 	var refused *Error
 	switch {
@@ -93,16 +94,24 @@ func (p *Peer) open(f frame, m *msg.Message) (kept bool, err error) {
 		p.running.Go(func() {
 			defer in.left()
 			p.reply(appendError(nil, f.stream, refused, p.ch.MaxMessage()))
+			putMessage(m)
 		})
-		return false, nil
+		return nil, nil
 	}
 	ctx, cancel := p.callContext(f)
 	in.calls[f.stream] = cancel
-	p.running.Go(func() {
+	how := p.o.server.lookup(f.method)
+	run = func() {
+		defer p.running.Done()
 		defer in.left()
-		p.serve(ctx, f, m)
-	})
-	return true, nil
+		p.serve(ctx, how, f, m)
+	}
+	p.running.Add(1)
+	if how.quick() && !p.ch.Buffered() {
+		return run, nil
+	}
+	go run()
+	return nil, nil
 }
 
 func (p *Peer) callContext(f frame) (context.Context, context.CancelFunc) {
@@ -124,9 +133,9 @@ func putFrame(buf *[]byte, b []byte) {
 }
 
 // serve runs a call, and replies.
-func (p *Peer) serve(ctx context.Context, f frame, m *msg.Message) {
+func (p *Peer) serve(ctx context.Context, how *method, f frame, m *msg.Message) {
 	buf := frames.Get().(*[]byte)
-	b, failed := p.run(ctx, f, appendClose((*buf)[:0], f.stream, OK))
+	b, failed := p.run(ctx, how, f, appendClose((*buf)[:0], f.stream, OK))
 	putMessage(m)
 	max := p.ch.MaxMessage()
 	if failed == nil && len(b) > max {
@@ -147,23 +156,23 @@ func (p *Peer) reply(b []byte) {
 }
 
 // run runs the handler; the result is appended to out.
-func (p *Peer) run(ctx context.Context, f frame, out []byte) (b []byte, failed *Error) {
-	method := string(f.method)
+func (p *Peer) run(ctx context.Context, how *method, f frame, out []byte) (b []byte, failed *Error) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.o.log.Error("rpc: a handler panicked", "method", method, "panic", v, "peer", p.Identity(), "stack", string(debug.Stack()))
-			b, failed = out, Errorf(Internal, "the handler of %q panicked", method)
+			p.o.log.Error("rpc: a handler panicked", "method", string(f.method), "panic", v, "peer", p.Identity(), "stack", string(debug.Stack()))
+			b, failed = out, Errorf(Internal, "the handler of %q panicked", f.method)
 		}
 	}()
-	h := p.o.server.lookup(f.method)
-	if h == nil {
-		return out, Errorf(Unimplemented, "there is no method %q", method)
+	if how == nil {
+		return out, Errorf(Unimplemented, "there is no method %q", f.method)
 	}
 	c, failed := p.codec(f.codec)
 	if failed != nil {
 		return out, failed
 	}
-	b, err := h(ctx, c, f.value, out)
+	start := time.Now()
+	b, err := how.h(ctx, c, f.value, out)
+	how.took(time.Since(start))
 	if err != nil {
 		return out, toError(err)
 	}

@@ -42,7 +42,7 @@ type Server struct {
 	cfg ServerConfig
 
 	mu       sync.RWMutex
-	handlers map[string]handler
+	handlers map[string]*method
 }
 
 // NewServer makes a Server without methods. It panics where the config can't be.
@@ -50,7 +50,7 @@ func NewServer(cfg *ServerConfig) *Server {
 	if cfg == nil {
 		cfg = &ServerConfig{}
 	}
-	s := &Server{cfg: *cfg, handlers: map[string]handler{}}
+	s := &Server{cfg: *cfg, handlers: map[string]*method{}}
 	if s.cfg.Drain == 0 {
 		s.cfg.Drain = 5 * time.Second
 	}
@@ -65,16 +65,18 @@ func (s *Server) options() options {
 }
 
 // handle adds a method. It panics on what only a bug can cause.
-func (s *Server) handle(method string, h handler) {
-	if err := checkMethod(method); err != nil {
+func (s *Server) handle(name string, h handler) {
+	if err := checkMethod(name); err != nil {
 		panic(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.handlers[method] != nil {
-		panic(fmt.Sprintf("rpc: the method %q is handled twice", method))
+	if s.handlers[name] != nil {
+		panic(fmt.Sprintf("rpc: the method %q is handled twice", name))
 	}
-	s.handlers[method] = h
+	m := &method{h: h}
+	m.slow.Store(firstSlow)
+	s.handlers[name] = m
 }
 
 func checkMethod(method string) error {
@@ -84,13 +86,13 @@ func checkMethod(method string) error {
 	return nil
 }
 
-func (s *Server) lookup(method []byte) handler {
+func (s *Server) lookup(name []byte) *method {
 	if s == nil {
 		return nil
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.handlers[string(method)]
+	return s.handlers[string(name)]
 }
 
 // Serve accepts connections from ln and serves them, until ctx ends. Then it closes ln, refuses further calls with
