@@ -76,10 +76,11 @@ func TestQuickHandlerWaits(t *testing.T) {
 // The peer goes while a quick handler runs in the reader.
 func TestQuickHandlerLosesPeer(t *testing.T) {
 	var wait atomic.Bool
-	ended := make(chan error, 1)
+	started, ended := make(chan struct{}, 1), make(chan error, 1)
 	s := rpc.NewServer(nil)
 	rpc.Handle(s, "gate", func(ctx context.Context, n int) (int, error) {
 		if wait.Load() {
+			started <- struct{}{}
 			<-ctx.Done()
 			ended <- ctx.Err()
 		}
@@ -95,17 +96,20 @@ func TestQuickHandlerLosesPeer(t *testing.T) {
 				}
 			}
 			wait.Store(true)
-			go rpc.Call[int](context.Background(), p, "gate", 1)
-			time.AfterFunc(time.Millisecond, func() { p.Close() })
+			failed := make(chan error, 1)
+			go func() { _, err := rpc.Call[int](context.Background(), p, "gate", 1); failed <- err }()
+			<-started
+			p.Close()
 			select {
-			case <-ended:
-			case <-p.Done(): // it may never have been sent
-				select {
-				case <-ended:
-				case <-time.After(100 * time.Millisecond):
+			case err := <-ended:
+				if err != context.Canceled {
+					t.Fatal(err)
 				}
 			case <-time.After(10 * time.Second):
 				t.Fatal("the handler was not told")
+			}
+			if err := <-failed; rpc.CodeOf(err) != rpc.Unavailable {
+				t.Fatal(err)
 			}
 		}
 	})
