@@ -54,14 +54,14 @@ func peerFacts(conn *standpipe.Conn) []fact {
 		program = "unknown: " + err.Error()
 	}
 	facts = append(facts, fact{"program", program})
-	admitted := "no: it is neither you nor the superuser; Dial needs a policy that names it"
+	admitted := "not by the default policy of Dial: it is neither you nor the superuser"
 	switch {
 	case (standpipe.Policy{}).Admits(id):
-		admitted = "yes: it is you"
+		admitted = "by the default policy of Dial: it is you"
 	case superuser().Admits(id):
-		admitted = "yes: it is the superuser"
+		admitted = "by the default policy of Dial: it is the superuser"
 	}
-	return append(facts, fact{"default", admitted})
+	return append(facts, fact{"admitted", admitted})
 }
 
 func printFacts(w io.Writer, facts []fact, asJSON bool) error {
@@ -78,7 +78,7 @@ func printFacts(w io.Writer, facts []fact, asJSON bool) error {
 		return err
 	}
 	for _, f := range facts {
-		if _, err := fmt.Fprintf(w, "%-9s %s\n", f.key+":", f.value); err != nil {
+		if _, err := fmt.Fprintf(w, "%-10s %s\n", f.key+":", f.value); err != nil {
 			return err
 		}
 	}
