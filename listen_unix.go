@@ -83,16 +83,32 @@ func listen(addr Addr, cfg ListenConfig, g *guard) (l *listener, err error) {
 	return l, nil
 }
 
-// checkFolder refuses a folder in which everybody may replace our files.
+// checkFolder refuses a folder where others could put something else in the place of our files while we make them, or
+// later: each folder on the way must be root's or ours, and one that everybody may write to must be sticky. Root does not
+// trust groups, either.
 func checkFolder(dir string) error {
-	fi, err := os.Stat(dir)
+	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return denied(err, "the folder of the socket can't be used")
 	}
-	if m := fi.Mode(); m.Perm()&0o002 != 0 && m&os.ModeSticky == 0 {
-		return &fault{kind: ErrDenied, detail: fmt.Sprintf("everybody may write to the folder %s, and it is not sticky: others could replace the socket", dir)}
+	writable := os.FileMode(0o002)
+	if os.Geteuid() == 0 {
+		writable = 0o022
 	}
-	return nil
+	for ; ; dir = filepath.Dir(dir) {
+		fi, err := os.Lstat(dir)
+		if err != nil {
+			return denied(err, "the folder of the socket can't be used")
+		}
+		uid := int(fi.Sys().(*syscall.Stat_t).Uid)
+		if uid != 0 && uid != os.Geteuid() || fi.Mode().Perm()&writable != 0 && fi.Mode()&os.ModeSticky == 0 {
+			return &fault{kind: ErrDenied, detail: fmt.Sprintf(
+				"others could replace the socket: the folder %s belongs to user %d and has the mode %#o", dir, uid, fi.Mode().Perm())}
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
 }
 
 // clearStale looks at what lies at path, with the lock held. Only a dead socket that is ours is removed.

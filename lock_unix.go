@@ -33,6 +33,10 @@ func takeLock(path string) (*lockFile, error) {
 		if err != nil {
 			return nil, denied(err, fmt.Sprintf("the lock file %s can't be opened", path))
 		}
+		if err := ownFile(f); err != nil {
+			f.Close()
+			return nil, err
+		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil && isStill(f, path) {
 			return &lockFile{f, path}, nil
@@ -63,6 +67,18 @@ func openLock(path string, flags int) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EEXIST}
 	}
 	return f, nil
+}
+
+// ownFile refuses a lock file of somebody else's, who could hold it for ever, and one that is also another file.
+func ownFile(f *os.File) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != os.Geteuid() || st.Nlink > 1 {
+		return &fault{kind: ErrInUse, detail: fmt.Sprintf("the lock file %s belongs to user %d and has %d names; it must be this user's, with one", f.Name(), st.Uid, st.Nlink)}
+	}
+	return nil
 }
 
 // isStill says whether f is what lies at path.

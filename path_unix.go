@@ -68,9 +68,9 @@ func shortened(bare string) string {
 }
 
 // userDir is the folder of this user's endpoints. All of the user's programs must find the same one, whatever their
-// environment has, so far as that can be.
+// environment has, so far as that can be: sudo, for one, may leave the XDG_RUNTIME_DIR of another user.
 func userDir() (string, error) {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) && !foreign(dir) {
 		return filepath.Join(dir, "standpipe"), nil
 	}
 	if dir := systemRuntimeDir(); dir != "" && ownFolder(dir) == nil {
@@ -81,6 +81,12 @@ func userDir() (string, error) {
 		return "", &fault{kind: ErrBadName, detail: "there is no folder for this user's endpoints: set XDG_RUNTIME_DIR or HOME", cause: err}
 	}
 	return filepath.Join(dir, "standpipe", "run"), nil
+}
+
+// foreign says whether the folder is there and belongs to somebody else.
+func foreign(dir string) bool {
+	fi, err := os.Stat(dir)
+	return err == nil && int(fi.Sys().(*syscall.Stat_t).Uid) != os.Geteuid()
 }
 
 // sharedPath is where the machine's endpoint of that name is: in a folder of its own, which only root can make.
