@@ -140,6 +140,14 @@ func TestAskedAccess(t *testing.T) {
 	})
 }
 
+// TestNoImpersonation: Wine does not tell levels apart, so what is asked for has to do.
+func TestNoImpersonation(t *testing.T) {
+	const levels, dynamic = 0x30000, 0x40000
+	if openFlags&windows.SECURITY_SQOS_PRESENT == 0 || openFlags&levels != windows.SECURITY_IDENTIFICATION || openFlags&dynamic != 0 {
+		t.Errorf("a server may do %#x with its client", openFlags)
+	}
+}
+
 func TestUserDescriptor(t *testing.T) {
 	me := currentUser()
 	for _, bad := range []string{"nonsense", "D:P(A;;FA;;;WD)", "O:" + me, "O:" + me + "D:NO_ACCESS_CONTROL", "O:" + me + "D:P(A;;FA;;;SY"} {

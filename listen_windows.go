@@ -79,16 +79,18 @@ func listenWith(addr Addr, cfg ListenConfig, g *guard, by senses) (*listener, er
 		backlog = min(runtime.NumCPU(), 16)
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
-	for i := range backlog {
-		e, err := l.instance.make(i == 0)
+	var ends []*endpoint
+	for len(ends) < backlog {
+		e, err := l.instance.make(len(ends) == 0)
 		if err != nil {
 			l.close()
 			return nil, listenError(addr, err)
 		}
 		l.adopt(e)
+		ends = append(ends, e)
 	}
 	var posted sync.WaitGroup
-	for e := range l.own {
+	for _, e := range ends {
 		posted.Add(1)
 		l.wg.Add(1)
 		go l.stand(e, sync.OnceFunc(posted.Done))

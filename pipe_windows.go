@@ -245,14 +245,16 @@ func dialError(addr Addr, err error) error {
 	return f
 }
 
-// openPipe asks for no more than clientAccess, and lets the server see who asks, but not act as them.
+// openFlags: the server may see who we are, as of now, but not act as us, whoever it is.
+const openFlags = windows.FILE_FLAG_OVERLAPPED | windows.SECURITY_SQOS_PRESENT | windows.SECURITY_IDENTIFICATION
+
+// openPipe opens a client's end, and asks for no more than clientAccess.
 func openPipe(path string, messages bool) (*endpoint, error) {
 	p, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, err
 	}
-	h, err := windows.CreateFile(p, clientAccess, 0, nil, windows.OPEN_EXISTING,
-		windows.FILE_FLAG_OVERLAPPED|windows.SECURITY_SQOS_PRESENT|windows.SECURITY_IDENTIFICATION, 0)
+	h, err := windows.CreateFile(p, clientAccess, 0, nil, windows.OPEN_EXISTING, openFlags, 0)
 	if err != nil {
 		return nil, err
 	}
