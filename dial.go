@@ -3,6 +3,7 @@ package standpipe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -22,7 +23,8 @@ type DialConfig struct {
 //
 // Before it returns, the server's Identity was held against the Policy: not a byte has gone to a server that is not
 // admitted (ErrWrongServer). While the server has no room for one more client, Dial waits. It ends with ctx, whose error
-// is then in the chain. Other errors: ErrNoServer, ErrStale, ErrDenied, ErrNotSocket, ErrBadName, ErrNameTooLong.
+// is then in the chain. Other errors: ErrNoServer, ErrStale, ErrDenied, ErrNotSocket, ErrMessages, ErrBadName,
+// ErrNameTooLong.
 func Dial(ctx context.Context, name string, cfg *DialConfig) (*Conn, error) {
 	if cfg == nil {
 		cfg = &DialConfig{}
@@ -75,8 +77,17 @@ func (b *backoff) wait(ctx context.Context) error {
 	b.next = min(2*b.next, b.max)
 	select {
 	case <-t.C:
-		return ctx.Err()
+		return contextError(ctx)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return contextError(ctx)
 	}
+}
+
+// contextError is why ctx has ended: its error, and its cause where that is another.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -36,6 +36,9 @@ var (
 
 	// ErrNotSocket: the path leads to a file that is no endpoint. Listen does not remove it.
 	ErrNotSocket = errors.New("not an endpoint")
+
+	// ErrMessages: Dial found that one side keeps message boundaries and the other does not.
+	ErrMessages = errors.New("only one side keeps message boundaries")
 )
 
 // kind is a sentinel that is also another one.

@@ -42,6 +42,18 @@ func userName(id string) string {
 	return ""
 }
 
+func ownIdentity() (Identity, error) {
+	list, err := os.Getgroups()
+	if err != nil {
+		return Identity{}, err
+	}
+	groups := make([]uint32, len(list))
+	for i, g := range list {
+		groups[i] = uint32(g)
+	}
+	return identityOf(os.Getpid(), uint32(os.Geteuid()), uint32(os.Getegid()), groups), nil
+}
+
 // identityOf makes an Identity of what the kernel said.
 func identityOf(pid int, uid, gid uint32, groups []uint32) Identity {
 	id := Identity{PID: pid, User: strconv.FormatUint(uint64(uid), 10), Groups: []string{strconv.FormatUint(uint64(gid), 10)}}

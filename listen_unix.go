@@ -208,8 +208,8 @@ func (l *listener) settle(addr Addr, g *guard) error {
 			return os.NewSyscallError("lchown", err)
 		}
 	}
-	if err := os.Chmod(l.path, os.FileMode(a.mode)); err != nil {
-		return err
+	if err := chmodSocket(l.path, a.mode); err != nil {
+		return os.NewSyscallError("chmod", err)
 	}
 	if fi, err = os.Lstat(l.path); err != nil || inodeOf(fi) != l.inode || fi.Mode()&os.ModeSocket == 0 {
 		return &fault{kind: ErrInUse, detail: "somebody has replaced the socket while it was made", cause: err}
@@ -226,11 +226,7 @@ func (l *listener) accept() (*endpoint, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.buffer > 0 {
-			c.SetWriteBuffer(l.buffer)
-			c.SetReadBuffer(l.buffer)
-		}
-		return newEndpoint(c, l.messages)
+		return newEndpoint(c, l.messages, l.buffer)
 	}
 }
 

@@ -213,7 +213,7 @@ func (e *endpoint) admitted(g *guard, id Identity) error {
 func dial(ctx context.Context, addr Addr, cfg DialConfig) (*endpoint, error) {
 	pause := newBackoff(time.Millisecond, 20*time.Millisecond)
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, contextError(ctx)
 	}
 	for {
 		e, err := openPipe(addr.path, cfg.Messages)
@@ -280,7 +280,7 @@ func keepMessages(h windows.Handle) error {
 	return windows.SetNamedPipeHandleState(h, &mode, nil, nil)
 }
 
-var errNoMessages = errors.New("the server does not keep messages: DialConfig.Messages must be what its ListenConfig.Messages is")
+var errNoMessages error = &fault{kind: ErrMessages, detail: "set DialConfig.Messages as the server's ListenConfig.Messages is"}
 
 // instance is how a server's end is made.
 type instance struct {

@@ -22,12 +22,22 @@ type endpoint struct {
 	*net.UnixConn
 	raw      syscall.RawConn
 	messages bool
+	ours     bool // of a pair: the peer is this process
 
 	mu   sync.Mutex // messages: one Read at a time
 	rest []byte     // messages: of one that was longer than the reader's memory
 }
 
-func newEndpoint(c *net.UnixConn, messages bool) (*endpoint, error) {
+// newEndpoint: buffer is the size of the kernel's buffers; 0 is the system's, but not less than leastBuffer. Where the
+// system grants less than is asked for, that is what there is.
+func newEndpoint(c *net.UnixConn, messages bool, buffer int) (*endpoint, error) {
+	if buffer == 0 {
+		buffer = leastBuffer
+	}
+	if buffer > 0 {
+		c.SetWriteBuffer(buffer)
+		c.SetReadBuffer(buffer)
+	}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		c.Close()
@@ -80,6 +90,9 @@ func writeError(err error, n int) error {
 func (e *endpoint) closeWrite() error { return e.CloseWrite() }
 
 func (e *endpoint) identity() (id Identity, err error) {
+	if e.ours { // macOS does not say it of a pair
+		return ownIdentity()
+	}
 	if cerr := e.raw.Control(func(fd uintptr) { id, err = peerIdentity(int(fd)) }); cerr != nil {
 		return id, cerr
 	}
@@ -113,7 +126,10 @@ func pair() (*endpoint, *endpoint, error) {
 		c, cerr := net.FileConn(f) // a duplicate
 		f.Close()
 		if cerr == nil {
-			ends[i], cerr = newEndpoint(c.(*net.UnixConn), false)
+			ends[i], cerr = newEndpoint(c.(*net.UnixConn), false, 0)
+		}
+		if cerr == nil {
+			ends[i].ours = true
 		}
 		err = errors.Join(err, cerr)
 	}
@@ -141,10 +157,10 @@ func dial(ctx context.Context, addr Addr, cfg DialConfig) (*endpoint, error) {
 	for pause := newBackoff(time.Millisecond, 20*time.Millisecond); ; {
 		c, err := d.DialContext(ctx, network, addr.path)
 		if err == nil {
-			return newEndpoint(c.(*net.UnixConn), cfg.Messages)
+			return newEndpoint(c.(*net.UnixConn), cfg.Messages, 0)
 		}
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, contextError(ctx)
 		}
 		if !errors.Is(err, unix.EAGAIN) {
 			return nil, dialError(addr.path, err)
@@ -164,11 +180,11 @@ func dialError(path string, err error) error {
 	case unix.ENOENT, unix.ENOTDIR:
 		f.kind, f.detail = ErrNoServer, "there is no such socket; start the server, or wait for it (DialConfig.Wait)"
 	case unix.ECONNREFUSED, unix.ENOTSOCK:
-		fi, statErr := os.Lstat(path)
+		fi, statErr := os.Stat(path)
 		switch {
 		case path[0] == '@' || statErr != nil:
 			f.kind, f.detail = ErrNoServer, "start the server, or wait for it (DialConfig.Wait)"
-		case fi.Mode()&os.ModeSocket == 0 && fi.Mode()&os.ModeSymlink == 0:
+		case fi.Mode()&os.ModeSocket == 0:
 			f.kind, f.detail = ErrNotSocket, fmt.Sprintf("%s is a %s", path, kindOf(fi.Mode()))
 		default:
 			f.kind, f.detail = ErrStale, "start the server: it takes the name over"
@@ -176,7 +192,7 @@ func dialError(path string, err error) error {
 	case unix.EACCES, unix.EPERM:
 		f.kind, f.detail = ErrDenied, explainDenied(path)
 	case unix.EPROTOTYPE:
-		return fmt.Errorf("one side keeps message boundaries and the other does not; set DialConfig.Messages as ListenConfig.Messages is: %w", errno)
+		f.kind, f.detail = ErrMessages, "set DialConfig.Messages as the server's ListenConfig.Messages is"
 	default:
 		return err
 	}
