@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -56,7 +57,11 @@ func bareEcho(ln net.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			for b := make([]byte, 64); ; {
+			var size [4]byte
+			if _, err := io.ReadFull(c, size[:]); err != nil {
+				return
+			}
+			for b := make([]byte, binary.LittleEndian.Uint32(size[:])); ; {
 				if _, err := io.ReadFull(c, b); err != nil {
 					return
 				}
@@ -68,9 +73,39 @@ func bareEcho(ln net.Listener) {
 	}
 }
 
-// floorPair starts the child, and returns a round trip over the bare connection, and a call.
-func floorPair(t testing.TB) (bare, call func() error) {
-	name := freshName()
+// floorPair makes a round trip over the bare connection, and a call, of that many bytes.
+func floorPair(t testing.TB, name string, size int) (bare, call func() error) {
+	c, err := standpipe.Dial(context.Background(), name+"-bare", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := rpc.Dial(context.Background(), name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); p.Close(); <-p.Done() })
+	if _, err := c.Write(binary.LittleEndian.AppendUint32(nil, uint32(size))); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, size)
+	bare = func() error {
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(c, b)
+		return err
+	}
+	in := payload{make([]byte, size)}
+	call = func() error {
+		_, err := rpc.Call[payload](context.Background(), p, "echo", in)
+		return err
+	}
+	return bare, call
+}
+
+// floorServer starts the child.
+func floorServer(t testing.TB) (name string) {
+	name = freshName()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+name)
 	stdin, err := cmd.StdinPipe()
@@ -88,42 +123,23 @@ func floorPair(t testing.TB) (bare, call func() error) {
 	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the child says %q", line)
 	}
-	c, err := standpipe.Dial(context.Background(), name+"-bare", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := rpc.Dial(context.Background(), name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); p.Close(); <-p.Done() })
-	b := make([]byte, 64)
-	bare = func() error {
-		if _, err := c.Write(b); err != nil {
-			return err
-		}
-		_, err := io.ReadFull(c, b)
-		return err
-	}
-	in := payload{make([]byte, 48)} // with its field's name and heads, 57 bytes
-	call = func() error {
-		_, err := rpc.Call[payload](context.Background(), p, "echo", in)
-		return err
-	}
-	return bare, call
+	return name
 }
 
 func BenchmarkFloor(b *testing.B) {
-	bare, call := floorPair(b)
-	for name, f := range map[string]func() error{"bare": bare, "call": call} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := f(); err != nil {
-					b.Fatal(err)
+	name := floorServer(b)
+	for _, size := range []int{64, 4 << 10, 64 << 10, 1 << 20} {
+		bare, call := floorPair(b, name, size)
+		for way, f := range map[string]func() error{"bare": bare, "call": call} {
+			b.Run(fmt.Sprintf("%s/%d", way, size), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := f(); err != nil {
+						b.Fatal(err)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -132,7 +148,7 @@ func TestFloor(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector costs more than what is measured")
 	}
-	bare, call := floorPair(t)
+	bare, call := floorPair(t, floorServer(t), 64)
 	median := func(f func() error) time.Duration {
 		var all []time.Duration
 		for start := time.Now(); time.Since(start) < 100*time.Millisecond || len(all) < 100; {

@@ -281,13 +281,15 @@ func (p *Peer) greet(keys map[string]string) error {
 // quick: so little is on its way that the kernel's buffer takes it, whatever the other side does.
 func (p *Peer) quick(n int) bool { return p.unheard.Add(int64(n)) <= 32<<10 }
 
+const mostKept = 4 << 20 // a larger piece of memory is not kept for the next call
+
 var messages = sync.Pool{New: func() any { return new(msg.Message) }}
 
 func getMessage() *msg.Message { return messages.Get().(*msg.Message) }
 
 // putMessage gives a message back, unless it grew large.
 func putMessage(m *msg.Message) {
-	if m != nil && cap(m.Data) <= 1<<20 {
+	if m != nil && cap(m.Data) <= mostKept {
 		messages.Put(m)
 	}
 }

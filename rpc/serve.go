@@ -126,7 +126,7 @@ var frames = sync.Pool{New: func() any { return new([]byte) }}
 
 // putFrame gives a frame's memory back, unless it grew large.
 func putFrame(buf *[]byte, b []byte) {
-	if cap(b) <= 1<<20 {
+	if cap(b) <= mostKept {
 		*buf = b[:0]
 		frames.Put(buf)
 	}
