@@ -7,8 +7,9 @@ PACKAGES  := ./... ./cmd/standpipe/...
 BIN       := .build/bin
 WINE      := $(CURDIR)/tools/wine-run
 VET       := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/arm64 freebsd/amd64
-# The worst a package may take; a hang is found by it.
+# One package after the other, since some of them measure; and the worst that one may take, by which a hang is found.
 TIMEOUT   ?= 10m
+TEST      := go test -count=1 -p 1 -timeout $(TIMEOUT)
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 export STANDPIPE_WITNESS ?=
@@ -56,7 +57,7 @@ arch:
 
 .PHONY: test
 test: ## the tests of all modules, for this system; says at the end what it left out
-	go test -count=1 -timeout $(TIMEOUT) $(PACKAGES)
+	$(TEST) $(PACKAGES)
 	@$(MAKE) --no-print-directory floor
 	@tools/left-out
 
@@ -66,7 +67,7 @@ floor: ## how far a call is from the floor, the same bytes over a bare socket; f
 
 .PHONY: test-race
 test-race: ## the same with the race detector (needs cgo: gcc)
-	CGO_ENABLED=1 go test -race -count=1 -timeout $(TIMEOUT) $(PACKAGES)
+	CGO_ENABLED=1 $(TEST) -race $(PACKAGES)
 
 .PHONY: witnesses
 witnesses:
@@ -76,7 +77,7 @@ witnesses:
 test-windows: witnesses ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
-		go test -count=1 -timeout $(TIMEOUT) -exec '$(WINE)' $(PACKAGES)
+		$(TEST) -exec '$(WINE)' $(PACKAGES)
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go build -o .build/standpipe.exe ./cmd/standpipe
 	$(WINE) .build/standpipe.exe demo
 
@@ -84,7 +85,7 @@ test-windows: witnesses ## all modules' tests and the demo as Windows programs, 
 test-windows-race: witnesses ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
 	CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 \
 		STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
-		go test -race -count=1 -timeout $(TIMEOUT) -exec '$(WINE)' $(PACKAGES)
+		$(TEST) -race -exec '$(WINE)' $(PACKAGES)
 
 .PHONY: bench
 bench: ## the benchmarks; each room's beside its floor, the same bytes over a bare socket
