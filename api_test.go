@@ -59,6 +59,26 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+// Every sentinel has its line in docs/errors.md: when it comes, and what to do.
+func TestAPIErrors(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("docs", "errors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range goFiles(t) {
+		if strings.Contains(f.path, "/") || f.test {
+			continue
+		}
+		for _, line := range apiOf(f.ast) {
+			name, isVar := strings.CutPrefix(line, "var ")
+			name, _, _ = strings.Cut(name, " ")
+			if isVar && strings.HasPrefix(name, "Err") && !bytes.Contains(text, []byte("\n| `"+name+"`")) {
+				t.Errorf("docs/errors.md does not have %s", name)
+			}
+		}
+	}
+}
+
 func diffAPI(t *testing.T, want, got string) {
 	t.Helper()
 	was, is := strings.Split(want, "\n"), strings.Split(got, "\n")
