@@ -191,6 +191,39 @@ func TestBufferOutlivesAbort(t *testing.T) {
 	wg.Wait()
 }
 
+// TestBufferIsKept: while a read waits, nobody but the kernel knows its buffer; it must not be given to somebody else.
+func TestBufferIsKept(t *testing.T) {
+	const size, readers = 4096, 8
+	var others [][]byte
+	var wg sync.WaitGroup
+	var ends []*Conn
+	for range readers {
+		c, s := connected(t, nil)
+		wg.Go(func() { c.Read(make([]byte, size)) })
+		for flying := false; !flying; runtime.Gosched() {
+			c.end.r.mu.Lock()
+			flying = c.end.r.flying
+			c.end.r.mu.Unlock()
+		}
+		ends = append(ends, s)
+	}
+	for range 3 {
+		runtime.GC()
+	}
+	for range 1000 {
+		others = append(others, make([]byte, size))
+	}
+	for _, s := range ends {
+		s.Write(bytes.Repeat([]byte{1}, size))
+	}
+	wg.Wait()
+	for _, b := range others {
+		if bytes.IndexByte(b, 1) >= 0 {
+			t.Fatal("a read wrote into memory that is somebody else's by now")
+		}
+	}
+}
+
 // TestBigWrite goes in pieces, and in order.
 func TestBigWrite(t *testing.T) {
 	bothEnds(t, nil, func(t *testing.T, a, b *Conn) {

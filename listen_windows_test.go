@@ -313,6 +313,34 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestRoundsUnaccepted: nor of clients that were recognized and never accepted.
+func TestRoundsUnaccepted(t *testing.T) {
+	round := func() {
+		l, err := Listen(freshName(), &ListenConfig{Backlog: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Dial(context.Background(), l.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := <-l.l.ready // it is recognized, and offered
+		l.Close()
+		if a.end.idErr != nil {
+			t.Fatal(a.end.idErr)
+		}
+		c.Close()
+	}
+	round()
+	handles := openHandles(t)
+	for range 50 {
+		round()
+	}
+	if h := openHandles(t); h > handles {
+		t.Fatalf("handles %d -> %d", handles, h)
+	}
+}
+
 // TestCloseStates: Close returns in every state, ends whoever waits, and the name is free.
 func TestCloseStates(t *testing.T) {
 	states := map[string]func(t *testing.T, l *Listener){
@@ -513,4 +541,52 @@ func TestHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.CloseIdleConnections()
+}
+
+// TestForbidden: Windows has one code for a name that is taken and for one that may not be had.
+func TestForbidden(t *testing.T) {
+	addr, err := parseAddr(freshName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listenError(addr, windows.STATUS_ACCESS_DENIED); !errors.Is(err, ErrDenied) || errors.Is(err, ErrInUse) {
+		t.Error("a name that nobody has:", err)
+	}
+	l, err := Listen(addr.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := listenError(addr, windows.STATUS_ACCESS_DENIED); !errors.Is(err, ErrInUse) || errors.Is(err, ErrDenied) {
+		t.Error("a name that is taken:", err)
+	}
+}
+
+// TestNoSuccessor: where no further instance can be made, Accept says so, again and again; the client who has come stays,
+// and Close does not hang.
+func TestNoSuccessor(t *testing.T) {
+	var l *Listener
+	ready := make(chan struct{})
+	l = asked(t, ListenConfig{Backlog: 1}, senses{func(e *endpoint, h windows.Handle) (windows.Token, error) {
+		<-ready
+		l.l.instance.path = freshName() // of which there is none
+		return e.clientToken(h)
+	}, muteLimit})
+	close(ready)
+	c, err := Dial(soon(t), l.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	within(t, "Accept", func() {
+		for range 3 {
+			if _, err := l.Accept(); !errors.Is(err, windows.STATUS_OBJECT_NAME_NOT_FOUND) {
+				t.Error(err)
+			}
+		}
+	})
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Error("the client is lost:", err)
+	}
+	within(t, "Close", func() { l.Close() })
 }
