@@ -93,11 +93,7 @@ bench: ## the benchmarks; each room's beside its floor, the same bytes over a ba
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s)
-	@for p in $$(go list $(PACKAGES)); do \
-		for f in $$(go test -list '^Fuzz' "$$p" | grep '^Fuzz' || :); do \
-			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$p"; \
-		done; \
-	done
+	@tools/fuzz-all $(FUZZTIME) $(PACKAGES)
 
 .PHONY: build
 build: ## the command for each system, in .build/dist
