@@ -348,7 +348,7 @@ func TestMessagesMismatch(t *testing.T) {
 	name := freshName()
 	server := rawServer(t, name, windows.PIPE_TYPE_BYTE, "")
 	defer windows.CloseHandle(server)
-	if _, err := Dial(soon(t), name, &DialConfig{Messages: true}); !errors.Is(err, errNoMessages) {
+	if _, err := Dial(soon(t), name, &DialConfig{Messages: true}); !errors.Is(err, ErrMessages) {
 		t.Fatal(err)
 	}
 }

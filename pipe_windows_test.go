@@ -3,13 +3,11 @@ package standpipe
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/net/nettest"
 	"golang.org/x/sys/windows"
 )
 
@@ -73,27 +71,4 @@ func connected(t testing.TB, cfg *ListenConfig) (client, server *Conn) {
 	}
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
-}
-
-func TestConnPipe(t *testing.T) {
-	for name, cfg := range map[string]*ListenConfig{"byte": nil, "small": {Buffer: 512}, "large": {Buffer: 1 << 20}} {
-		t.Run(name, func(t *testing.T) {
-			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-				client, server, err := connect(cfg)
-				if err != nil {
-					return nil, nil, nil, err
-				}
-				return client, server, func() { client.Close(); server.Close() }, nil
-			})
-		})
-	}
-	t.Run("pair", func(t *testing.T) {
-		nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-			a, b, err := Pipe()
-			if err != nil {
-				return nil, nil, nil, err
-			}
-			return a, b, func() { a.Close(); b.Close() }, nil
-		})
-	})
 }
