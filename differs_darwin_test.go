@@ -1,0 +1,7 @@
+package standpipe_test
+
+const (
+	programWorks = false // for C programs only
+	messagesWork = false // no SOCK_SEQPACKET
+	listWorks    = true
+)

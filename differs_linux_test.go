@@ -1,0 +1,7 @@
+package standpipe_test
+
+const (
+	programWorks = true
+	messagesWork = true
+	listWorks    = true
+)
