@@ -9,6 +9,6 @@ var connDiffers []string // cases of pipetest.TestConn
 var listenerDiffers []string
 
 const (
-	strangerID        = "65533"
-	bytesFromMessages = false // whether a client of bytes may read messages
+	strangerID   = "65533"
+	mismatchSeen = true
 )

@@ -12,6 +12,9 @@ const (
 	messagesWork = true
 	listWorks    = false // Wine can't list its pipes
 
-	strangerID        = "S-1-5-19" // LOCAL SERVICE
-	bytesFromMessages = true       // a client of bytes may read messages
+	strangerID = "S-1-5-19" // LOCAL SERVICE
+
+	// A client of bytes may read messages. And Wine keeps messages in every pipe that rejects remote clients, so that a
+	// client of messages finds what it wants; TestMessagesMismatch has a server of another kind.
+	mismatchSeen = false
 )

@@ -186,7 +186,7 @@ func processStanding(process windows.Handle) (standing, error) {
 
 // program is the path of the program that process pid runs.
 func (e *endpoint) program(pid int) (string, error) {
-	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, false, uint32(pid))
 	if err == windows.ERROR_INVALID_PARAMETER {
 		err = windows.ERROR_FILE_NOT_FOUND // there is no such process
 	}
@@ -194,6 +194,9 @@ func (e *endpoint) program(pid int) (string, error) {
 		return "", err
 	}
 	defer windows.CloseHandle(process)
+	if e, err := windows.WaitForSingleObject(process, 0); err == nil && e == windows.WAIT_OBJECT_0 {
+		return "", windows.ERROR_FILE_NOT_FOUND // it has ended, and is there only since somebody holds a handle
+	}
 	path := make([]uint16, 32768) // the longest there is
 	n := uint32(len(path))
 	if err := windows.QueryFullProcessImageName(process, 0, &path[0], &n); err != nil {

@@ -81,10 +81,10 @@ func listenWith(addr Addr, cfg ListenConfig, g *guard, by senses) (*listener, er
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	var ends []*endpoint
 	for len(ends) < backlog {
-		e, err := l.instance.make(len(ends) == 0)
+		e, taken, err := l.instance.add(len(ends) == 0)
 		if err != nil {
 			l.close()
-			return nil, listenError(addr, err)
+			return nil, listenError(addr, err, taken)
 		}
 		l.adopt(e)
 		ends = append(ends, e)
@@ -112,10 +112,23 @@ func (l *listener) describe(cfg ListenConfig, g *guard) (err error) {
 	return ownAccess(l.sd)
 }
 
-// listenError: FILE_CREATE answers ERROR_ACCESS_DENIED where the name is taken, and where it is forbidden.
-func listenError(addr Addr, err error) error {
+// add is make, and says of an error whether the name is taken: FILE_CREATE answers ERROR_ACCESS_DENIED then, and also where
+// it is forbidden. A name that was taken and is free a moment later is tried again.
+func (in *instance) add(first bool) (e *endpoint, taken bool, err error) {
+	for range 10 {
+		if e, err = in.make(first); err == nil || opListen.means(err) != ErrInUse {
+			return e, false, err
+		}
+		if pipeExists(in.path) {
+			return nil, true, err
+		}
+	}
+	return nil, false, err
+}
+
+func listenError(addr Addr, err error, taken bool) error {
 	f := &fault{kind: opListen.means(err), cause: err}
-	if f.kind == ErrInUse && !pipeExists(addr.path) {
+	if f.kind == ErrInUse && !taken {
 		f.kind = ErrDenied
 	}
 	switch f.kind {

@@ -265,17 +265,20 @@ func TestForbidden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := listenError(addr, windows.STATUS_ACCESS_DENIED); !errors.Is(err, ErrDenied) || errors.Is(err, ErrInUse) {
+	if err := listenError(addr, windows.STATUS_ACCESS_DENIED, false); !errors.Is(err, ErrDenied) || errors.Is(err, ErrInUse) {
 		t.Error("a name that nobody has:", err)
 	}
-	l, err := Listen(addr.String(), nil)
-	if err != nil {
-		t.Fatal(err)
+	l := freshListener(t, nil)
+	in := &instance{path: l.Addr().String(), max: unlimited, buffer: 4096}
+	if _, taken, err := in.add(true); !taken || err == nil {
+		t.Error("a name that is taken:", taken, err)
 	}
-	defer l.Close()
-	if err := listenError(addr, windows.STATUS_ACCESS_DENIED); !errors.Is(err, ErrInUse) || errors.Is(err, ErrDenied) {
-		t.Error("a name that is taken:", err)
+	l.Close()
+	e, taken, err := in.add(true)
+	if taken || err != nil {
+		t.Fatal("a name that is free:", taken, err)
 	}
+	e.Close()
 }
 
 // TestNoSuccessor: where no further instance can be made, Accept says so, again and again; the client who has come stays,
