@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -16,27 +15,20 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// echo serves l until it is closed, and then says how many connections were open at most.
-func echo(l *Listener) (most func() int64) {
-	var wg sync.WaitGroup
-	var open, peak atomic.Int64
-	wg.Go(func() {
+// echo serves l until it is closed.
+func echo(l *Listener) {
+	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			now := open.Add(1)
-			for p := peak.Load(); now > p && !peak.CompareAndSwap(p, now); p = peak.Load() {
-			}
-			wg.Go(func() {
+			go func() {
+				defer c.Close()
 				io.Copy(c, c)
-				open.Add(-1)
-				c.Close()
-			})
+			}()
 		}
-	})
-	return func() int64 { wg.Wait(); return peak.Load() }
+	}()
 }
 
 // say writes text to c and wants it back.

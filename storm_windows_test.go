@@ -42,31 +42,6 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-func TestMaxConns(t *testing.T) {
-	const limit, clients = 10, 100
-	l := freshListener(t, &ListenConfig{MaxConns: limit})
-	most := echo(l)
-	ctx := soon(t)
-	var wg sync.WaitGroup
-	for i := range clients {
-		wg.Go(func() {
-			c, err := Dial(ctx, l.Addr().String(), nil)
-			if err == nil {
-				err = say(c, fmt.Sprintf("client %d", i))
-				c.Close()
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	l.Close()
-	if n := most(); n > limit || n < 2 {
-		t.Fatalf("%d connections were open at once; the limit is %d", n, limit)
-	}
-}
-
 // TestUnaccepted: without Accept only so many clients get a connection; the rest wait, until their contexts end.
 func TestUnaccepted(t *testing.T) {
 	const backlog = 3
