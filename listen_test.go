@@ -221,7 +221,14 @@ func TestMaxConnsClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { _, err := ln.Accept(); done <- err }()
+	accept := func() {
+		c, err := ln.Accept()
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+		done <- err
+	}
+	go accept()
 	server.Close()
 	server.Close()
 	second, err := standpipe.Dial(soon(t), name, nil)
@@ -232,7 +239,7 @@ func TestMaxConnsClose(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	go func() { _, err := ln.Accept(); done <- err }()
+	go accept()
 	select {
 	case err := <-done:
 		t.Fatalf("Accept above MaxConns: %v", err)
