@@ -28,7 +28,7 @@ type writer struct {
 }
 
 const (
-	directSize = 256 << 10  // from here on a message is not copied, but written from the sender's memory
+	directSize = 256 << 10 // from here on a message is not copied, but written from the sender's memory
 	highWater  = 256 << 10 // pending bytes above which senders wait
 	keepSpare  = 1 << 20   // a larger buffer is not kept
 )

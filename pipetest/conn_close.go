@@ -98,7 +98,7 @@ func peerEndsRead(w wait, a, b net.Conn) error {
 	waiting()
 	a.Close()
 	if err := w.await("Read", done); err != io.EOF {
-		return fmt.Errorf("Read: %v, want io.EOF as it stands", err)
+		return fmt.Errorf("a Read at the end: %v, want io.EOF as it stands", err)
 	}
 	return nil
 }

@@ -20,10 +20,10 @@ func noBytes(w wait, a, b net.Conn) error {
 	a.SetDeadline(w.soon())
 	b.SetDeadline(w.soon())
 	if n, err := a.Write(nil); n != 0 || err != nil {
-		return fmt.Errorf("Write of nothing: %d, %v", n, err)
+		return fmt.Errorf("a Write of nothing: %d, %v", n, err)
 	}
 	if n, err := b.Read(nil); n != 0 || err != nil {
-		return fmt.Errorf("Read of nothing: %d, %v", n, err)
+		return fmt.Errorf("a Read of nothing: %d, %v", n, err)
 	}
 	if _, err := a.Write([]byte("x")); err != nil {
 		return err

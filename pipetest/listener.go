@@ -97,7 +97,7 @@ func dialAfterClose(ctx context.Context, w wait, ln net.Listener, dial dialFunc)
 	c, err := dial(ctx)
 	if err == nil {
 		c.Close()
-		return errors.New("Dial succeeds after Close")
+		return errors.New("a Dial succeeds after Close")
 	}
 	return nil
 }
