@@ -227,7 +227,7 @@ func TestHandlesBadFrames(t *testing.T) {
 		"zero":   {func() []byte { return rawFrame(1, valid(), 0) }, windows.ERROR_INVALID_HANDLE},
 		"pseudo": {func() []byte { return rawFrame(1, valid(), 1<<64-1, valid()) }, windows.ERROR_INVALID_HANDLE},
 		"none":   {func() []byte { return rawFrame(1, valid(), noHandle, valid()) }, windows.ERROR_INVALID_HANDLE},
-		"end":    {func() []byte { return rawFrame(1, valid())[:20] }, io.EOF},
+		"end":    {func() []byte { return rawFrame(1, valid())[:frameHead+8] }, io.EOF},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, server := connected(t, nil)
@@ -241,7 +241,8 @@ func TestHandlesBadFrames(t *testing.T) {
 			if !errors.Is(err, c.want) || len(files) != 0 {
 				t.Fatalf("%v, %v, want %v", files, err, c.want)
 			}
-			if name == "end" {
+			if name == "end" { // the server never got the value: it is the client's
+				windows.CloseHandle(windows.Handle(binary.LittleEndian.Uint32(frame[frameHead:])))
 				return
 			}
 			if after := openHandles(t); after > before {
@@ -405,7 +406,9 @@ func TestHandlesRefused(t *testing.T) {
 			if n, files, err := client.ReadHandles(make([]byte, 10)); n != 5 || len(files) != 0 || err != nil {
 				t.Error("something was sent:", n, files, err)
 			}
-			go client.WriteHandles([]byte("x"), e)
+			mine := duplicate(t, e)
+			defer windows.CloseHandle(windows.Handle(mine)) // it stays the client's
+			client.Write(rawFrame(1, mine))
 			if _, files, err := server.ReadHandles(make([]byte, 10)); len(files) != 0 || !errors.Is(err, errors.ErrUnsupported) {
 				t.Error("pull:", files, err)
 			}
