@@ -5,3 +5,8 @@ const (
 	messagesWork = true
 	listWorks    = true
 )
+
+const maxPath = 103 // bytes of a socket's path
+
+// systems are the words of spec/vectors/address for this one.
+var systems = []string{"unix", "bsd"}

@@ -18,3 +18,6 @@ const (
 	// client of messages finds what it wants; TestMessagesMismatch has a server of another kind.
 	mismatchSeen = false
 )
+
+// systems are the words of spec/vectors/address for this one.
+var systems = []string{"windows"}

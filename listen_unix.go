@@ -26,12 +26,12 @@ type listener struct {
 
 // listen makes the socket in this order, so that nobody gets in before the permissions are right, and nobody is robbed of
 // his name: the folder, the lock, the probe of what is there, bind, owner and mode, listen.
-func listen(addr Addr, cfg ListenConfig, g *guard) (l *listener, err error) {
+func listen(addr Addr, cfg ListenConfig, g *guard) (_ *listener, err error) {
 	kind, err := socketType(cfg.Messages)
 	if err != nil {
 		return nil, err
 	}
-	l = &listener{path: addr.path, messages: cfg.Messages, buffer: cfg.Buffer}
+	l := &listener{path: addr.path, messages: cfg.Messages, buffer: cfg.Buffer}
 	abstract := addr.path[0] == '@'
 	if !abstract {
 		if err := makeFolder(addr); err != nil {
