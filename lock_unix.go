@@ -31,6 +31,9 @@ func takeLock(path string) (*lockFile, error) {
 	for attempt := 0; ; attempt++ {
 		f, err := openLock(path, unix.O_RDWR|unix.O_CREAT)
 		if err != nil {
+			if fi, statErr := os.Lstat(path); statErr == nil && os.IsPermission(err) {
+				return nil, foreignLock(path, fi)
+			}
 			return nil, denied(err, fmt.Sprintf("the lock file %s can't be opened", path))
 		}
 		if err := ownFile(f); err != nil {
@@ -76,9 +79,14 @@ func ownFile(f *os.File) error {
 		return err
 	}
 	if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != os.Geteuid() || st.Nlink > 1 {
-		return &fault{kind: ErrInUse, detail: fmt.Sprintf("the lock file %s belongs to user %d and has %d names; it must be this user's, with one", f.Name(), st.Uid, st.Nlink)}
+		return foreignLock(f.Name(), fi)
 	}
 	return nil
+}
+
+func foreignLock(path string, fi os.FileInfo) error {
+	st := fi.Sys().(*syscall.Stat_t)
+	return &fault{kind: ErrInUse, detail: fmt.Sprintf("the lock file %s belongs to user %d and has %d names; it must be this user's, with one", path, st.Uid, st.Nlink)}
 }
 
 // isStill says whether f is what lies at path.
