@@ -49,12 +49,12 @@ func withDescriptors(files []*os.File, fds []int, fn func([]int) error) error {
 		return os.ErrInvalid
 	}
 	raw, err := files[0].SyscallConn()
-	if err != nil {
-		return err
-	}
 	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = withDescriptors(files[1:], append(fds, int(fd)), fn) }); err != nil {
-		return err
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { inner = withDescriptors(files[1:], append(fds, int(fd)), fn) })
+	}
+	if err != nil { // it is the file that is closed, not the connection
+		return fmt.Errorf("the file %s can't be handed over: %v: %w", files[0].Name(), err, os.ErrInvalid)
 	}
 	return inner
 }
