@@ -1,9 +1,6 @@
 package msg
 
-import (
-	"fmt"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // A Buffer is a piece of memory for bulk data, made by Channel.NewBuffer or received with a Message. It belongs to one
 // side at a time: to whoever made or received it, until it is sent or released. A copy of a Buffer is the same Buffer.
@@ -50,13 +47,19 @@ func (b Buffer) Release() {
 }
 
 // take ends the owner's hold on the memory, for Send.
-func (b Buffer) take() ([]byte, error) {
+func (b Buffer) take() ([]byte, bool) {
 	if b.m == nil {
-		return nil, nil
+		return nil, true
 	}
-	p := b.m.bytes.Swap(nil)
-	if p == nil {
-		return nil, fmt.Errorf("msg: a Buffer of %d bytes was sent or released before", b.m.size)
+	if p := b.m.bytes.Swap(nil); p != nil {
+		return *p, true
 	}
-	return *p, nil
+	return nil, false
+}
+
+// giveBack undoes take.
+func (b Buffer) giveBack(bytes []byte) {
+	if b.m != nil {
+		b.m.bytes.Store(&bytes)
+	}
 }

@@ -41,6 +41,7 @@ type Message struct {
 // Send may be called by many goroutines at once, Recv by one at a time; Close at any time, and it ends those who wait.
 type Channel struct {
 	c     net.Conn
+	bad   error // what is wrong with the Config
 	own   limits
 	hello hello
 	w     writer
@@ -59,6 +60,7 @@ func New(c net.Conn, cfg *Config) *Channel {
 	}
 	ch := &Channel{c: c, greeted: make(chan struct{})}
 	err := ch.configure(*cfg)
+	ch.bad = err
 	ch.w.init(c, ch.hello.append(nil), err)
 	ch.r.init(c, ch.own, err)
 	return ch
@@ -94,14 +96,16 @@ func (ch *Channel) limit() limits {
 	case <-ch.greeted:
 		return limits{min(ch.own.message, ch.peer.maxMessage), min(ch.own.buffers, ch.peer.maxBuffers)}
 	default:
-		return ch.own
+		return limits{leastData, 0} // what everybody takes: spec/wire.md, 1.6
 	}
 }
 
-// MaxMessage is the most bytes of data that a message to the peer may have. It may shrink when the peer's hello comes.
+// MaxMessage is the most bytes of data that a message to the peer may have: 64 KiB until the peer's hello has come, then the
+// lesser of both sides' limits.
 func (ch *Channel) MaxMessage() int { return int(ch.limit().message) }
 
-// NewBuffer makes a Buffer of n bytes, to be sent over this Channel.
+// NewBuffer makes a Buffer of n bytes, to be sent over this Channel. Until the peer's hello has come, it can't be known
+// whether the peer takes any: ErrTooLarge. See Greet.
 func (ch *Channel) NewBuffer(n int) (Buffer, error) {
 	if n < 0 || int64(n) > int64(ch.limit().buffers) {
 		return Buffer{}, fmt.Errorf("%w: a buffer of %d bytes, where at most %d may be sent at once", ErrTooLarge, n, ch.limit().buffers)
@@ -112,9 +116,13 @@ func (ch *Channel) NewBuffer(n int) (Buffer, error) {
 // Send sends m. It returns when m was written, or is queued behind a write that another goroutine has under way; while
 // much is queued, it waits. Errors of a queued write are those of the next Send, and end Recv.
 //
-// The data may be used again when Send returns; m's buffers belong to the peer, unless the error is ErrTooLarge. Any other
-// error is final: the connection is closed then.
+// The data may be used again when Send returns; m's buffers belong to the peer, unless the error is ErrTooLarge or
+// ErrReleased, which change nothing. Any other error is final: the connection is closed then. Before the peer's hello was
+// received (by Recv, or Greet), no more than 64 KiB may be sent, and no buffers.
 func (ch *Channel) Send(m Message) error {
+	if ch.bad != nil {
+		return ch.bad
+	}
 	h, ok := messageHeader(m)
 	lim := ch.limit()
 	bulk := uint64(h.length) - uint64(len(m.Data)) - refSize*uint64(len(m.Buffers))
@@ -134,10 +142,13 @@ func (ch *Channel) Send(m Message) error {
 
 func (ch *Channel) sendBuffers(h header, m Message) error {
 	parts := [][]byte{nil, m.Data}
-	for _, buf := range m.Buffers {
-		b, err := buf.take()
-		if err != nil {
-			return err
+	for i, buf := range m.Buffers {
+		b, ok := buf.take()
+		if !ok {
+			for j, taken := range m.Buffers[:i] {
+				taken.giveBack(parts[2+j])
+			}
+			return fmt.Errorf("%w: number %d of %d, of %d bytes", ErrReleased, i+1, len(m.Buffers), buf.Len())
 		}
 		parts[0] = appendRef(parts[0], len(b))
 		parts = append(parts, b)
@@ -160,6 +171,9 @@ func (ch *Channel) RecvInto(m *Message) error {
 	defer ch.r.mu.Unlock()
 	if err := ch.greet(); err != nil {
 		return err
+	}
+	if ch.r.err != nil {
+		return ch.r.err
 	}
 	if ch.r.message(m); ch.r.err != nil {
 		ch.fail(ch.r.err)
@@ -213,7 +227,8 @@ func (ch *Channel) Abort(reason string) error {
 }
 
 // Close ends the connection and everybody who waits, with net.ErrClosed. What was queued is still written, if the peer
-// takes it within a second. Further calls do nothing.
+// takes it within a second. (TCP throws away what the peer has not read yet where this side has not read all; Unix sockets
+// and pipes do not.) Further calls do nothing.
 func (ch *Channel) Close() error {
 	var err error
 	ch.closing.Do(func() {

@@ -5,9 +5,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -27,7 +27,7 @@ type reader struct {
 const (
 	leastRead = 4 << 10
 	mostRead  = 64 << 10
-	firstTake = 16 << 20 // memory taken on the word of a length alone; beyond, it grows with the bytes
+	firstTake = 256 << 10 // memory taken on the word of a length alone; beyond, it grows with the bytes
 )
 
 func (r *reader) init(c net.Conn, lim limits, err error) {
@@ -116,8 +116,11 @@ func (r *reader) message(m *Message) {
 func (r *reader) header() (header, error) {
 	if r.j-r.i < headerSize {
 		if err := r.fill(headerSize); err != nil {
-			if err == io.EOF && r.j > r.i {
-				err = io.ErrUnexpectedEOF
+			switch {
+			case r.j > r.i:
+				err = unexpected(err)
+			case errors.Is(err, syscall.ECONNRESET): // the peer has closed, with something unread
+				err = io.EOF
 			}
 			return header{}, err
 		}
@@ -153,7 +156,9 @@ func (r *reader) body(h header, m *Message) (err error) {
 
 // take reads n bytes into b's memory, or more where that is too little.
 func (r *reader) take(b []byte, n int) ([]byte, error) {
-	b = slices.Grow(b[:0], min(n, firstTake))
+	if b = b[:0]; cap(b) < min(n, firstTake) {
+		b = make([]byte, 0, min(n, firstTake))
+	}
 	for {
 		room := b[len(b):min(n, cap(b))]
 		k := copy(room, r.buf[r.i:r.j])
@@ -173,7 +178,9 @@ func (r *reader) take(b []byte, n int) ([]byte, error) {
 		if b = b[:len(b)+len(room)]; len(b) == n {
 			return b, nil
 		}
-		b = slices.Grow(b, min(n-len(b), len(b)))
+		more := make([]byte, len(b), min(n, 2*len(b))) // no more than n, which has a limit
+		copy(more, b)
+		b = more
 	}
 }
 

@@ -22,6 +22,7 @@ type writer struct {
 	spare   []byte
 	joined  int // frames in pending, the hello aside
 	batch   int // frames in the last write: above 1, senders come at once, and a writer yields to them first
+	large   int // senders that wait to write their own memory; the small ones let them go first
 	writing bool
 	closed  bool
 	err     error
@@ -42,8 +43,15 @@ func (w *writer) init(c net.Conn, hello []byte, err error) {
 func (w *writer) send(h header, parts ...[]byte) error {
 	w.mu.Lock()
 	direct := h.length >= directSize
-	for w.err == nil && !w.closed && w.writing && (direct || len(w.pending) > highWater) {
+	if direct {
+		w.large++
+	}
+	for w.err == nil && !w.closed && (w.writing && (direct || len(w.pending) > highWater) || !direct && w.large > 0) {
 		w.cond.Wait()
+	}
+	if direct {
+		w.large--
+		w.cond.Broadcast()
 	}
 	if w.err != nil || w.closed {
 		defer w.mu.Unlock()

@@ -29,7 +29,9 @@ type call struct {
 	stream uint32
 	m      *msg.Message // the answer, or
 	f      frame        //
+	fail   *Error       // an answer that is an error, or
 	err    *Error       // the end of the connection
+	mark   int64        // see Peer.quick; 0: not sent yet
 
 	// Of outgoing.mu: the caller does not wait any more, and a cancel is to be sent. The number is not free until that
 	// has happened and the answer has come, or the cancel would hit the number's next call.
@@ -125,7 +127,13 @@ func (o *outgoing) remove(c *call) {
 }
 
 // answer gives the answer to the caller who waits. kept: the message is the caller's now.
-func (o *outgoing) answer(f frame, m *msg.Message) (kept bool, err error) {
+func (o *outgoing) answer(f frame, m *msg.Message, heard func(mark int64)) (kept bool, err error) {
+	var fail *Error
+	if f.code != OK {
+		if fail, err = parseError(f.code, f.value); err != nil {
+			return false, err
+		}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c := o.at(f.stream)
@@ -133,12 +141,13 @@ func (o *outgoing) answer(f frame, m *msg.Message) (kept bool, err error) {
 		return false, fmt.Errorf("stream %d was answered and is not open", f.stream)
 	}
 	c.answered = true
+	heard(c.mark)
 	if c.gone {
 		o.settle(c)
 		return false, nil
 	}
 	o.remove(c)
-	c.f, c.m = f, m
+	c.f, c.m, c.fail = f, m, fail
 	c.done <- struct{}{}
 	return true, nil
 }
@@ -207,6 +216,15 @@ func (c *call) recycle() {
 // do makes a call. b is the whole open frame, but for its number; it may be used again when do returns. The answer's value
 // is in the message, to be given back by putMessage.
 func (p *Peer) do(ctx context.Context, b []byte) (*msg.Message, []byte, error) {
+	if len(b) > leastMessage { // the other side may not take as much: its hello says
+		select {
+		case <-p.greeted:
+		case <-p.ended:
+			return nil, nil, p.unavailable()
+		case <-ctx.Done():
+			return nil, nil, contextError(ctx)
+		}
+	}
 	if max := p.ch.MaxMessage(); len(b) > max {
 		return nil, nil, &Error{Code: ResourceExhausted, Message: fmt.Sprintf("the call has %d bytes, the limit is %d", len(b), max), cause: msg.ErrTooLarge}
 	}
@@ -232,27 +250,26 @@ func (p *Peer) do(ctx context.Context, b []byte) (*msg.Message, []byte, error) {
 			<-c.done // the answer came at the same time: it counts
 		}
 	}
-	m, f, failed := c.m, c.f, c.err
+	m, value, fail, ended := c.m, c.f.value, c.fail, c.err
 	c.recycle()
-	if failed != nil {
-		return nil, nil, failed
+	switch {
+	case ended != nil:
+		return nil, nil, ended
+	case fail != nil:
+		putMessage(m)
+		return nil, nil, fail
 	}
-	if f.code == OK {
-		return m, f.value, nil
-	}
-	e, err := parseError(f.code, f.value)
-	putMessage(m)
-	if err != nil {
-		p.dies(err)
-		return nil, nil, &Error{Code: Unavailable, Message: err.Error()}
-	}
-	return nil, nil, e
+	return m, value, nil
 }
 
 // transmit sends the open frame. Where the other side may not be reading, that happens in a goroutine, so that the context
 // can end the wait; b is copied then.
 func (p *Peer) transmit(ctx context.Context, c *call, b []byte) error {
-	if ctx.Done() == nil || p.quick(len(b)) {
+	mark, quick := p.quick(len(b))
+	p.out.mu.Lock()
+	c.mark = mark
+	p.out.mu.Unlock()
+	if ctx.Done() == nil || quick {
 		return p.sent(c, p.ch.Send(msg.Message{Data: b}))
 	}
 	b = append([]byte(nil), b...)
@@ -279,7 +296,7 @@ func (p *Peer) sent(c *call, err error) error {
 	if !errors.Is(err, msg.ErrTooLarge) {
 		return nil
 	}
-	p.out.withdraw(c) // the hello came meanwhile, and lowered the limit
+	p.out.withdraw(c) // cannot be, the limit was looked at; but a call must not hang
 	return &Error{Code: ResourceExhausted, Message: err.Error(), cause: err}
 }
 

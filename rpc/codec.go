@@ -27,8 +27,9 @@ type Codec interface {
 // The codecs that every server takes.
 var (
 	// MessagePack is the default (https://msgpack.org): compact, for any Go value. Fields are named by their json tags,
-	// []byte is bin, time.Time is the timestamp extension; into an any, a map is decoded as map[string]any. Values nested
-	// deeper than 128 are refused.
+	// []byte is bin, time.Time is the timestamp extension; into an any, a map is decoded as map[string]any, and bin and str
+	// both as string. Values nested deeper than 128 are refused, as are those that claim more elements than they have bytes.
+	// (A short value can still become a large one where its Go type is large: give limits to what you take.)
 	MessagePack Codec = newMsgpack()
 
 	// JSON is encoding/json.
@@ -46,7 +47,7 @@ func newMsgpack() *msgpackCodec {
 	h := &codec.MsgpackHandle{WriteExt: true}
 	h.RawToString = true
 	h.MapType = reflect.TypeFor[map[string]any]()
-	h.MaxDepth = 128
+	h.MaxDepth = maxDepth
 	h.TypeInfos = codec.NewTypeInfos([]string{"json"})
 	m := &msgpackCodec{}
 	m.enc.New = func() any { return codec.NewEncoderBytes(nil, h) }
@@ -73,12 +74,12 @@ func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
 }
 
 func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
+	if err := scan(b); err != nil {
+		return err
+	}
 	dec := m.dec.Get().(*codec.Decoder)
 	dec.ResetBytes(b)
 	err := dec.Decode(v)
-	if n := dec.NumBytesRead(); err == nil && n != len(b) {
-		err = fmt.Errorf("%d bytes follow the value", len(b)-n)
-	}
 	dec.ResetBytes(nil)
 	m.dec.Put(dec)
 	return err

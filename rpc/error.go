@@ -107,7 +107,7 @@ func CodeOf(err error) Code {
 func toError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
-		if e.Code != OK {
+		if e.Code != OK && e.Code <= Unauthenticated {
 			return e
 		}
 		return &Error{Code: Unknown, Message: err.Error()}

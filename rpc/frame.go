@@ -60,6 +60,7 @@ func appendError(b []byte, stream uint32, e *Error, max int) []byte {
 	b = append(b, 0, 0)
 	count := 0
 	for _, d := range e.Details {
+		d.Type = strings.ToValidUTF8(d.Type, "\uFFFD")
 		size := 2 + len(d.Type) + 4 + len(d.Value)
 		if count == maxDetails || len(d.Type) > maxText || len(b)+size > max {
 			break
@@ -144,18 +145,18 @@ func parseOpen(f frame, b []byte) (frame, error) {
 func parseError(code Code, b []byte) (*Error, error) {
 	e := &Error{Code: code}
 	ok := true
-	cut := func(n int) []byte {
-		if n > len(b) {
+	cut := func(n uint32) []byte {
+		if uint64(n) > uint64(len(b)) {
 			ok = false
-			n = len(b)
+			n = uint32(len(b))
 		}
 		part := b[:n]
 		b = b[n:]
 		return part
 	}
-	short := func() int {
+	short := func() uint32 {
 		if p := cut(2); ok {
-			return int(binary.LittleEndian.Uint16(p))
+			return uint32(binary.LittleEndian.Uint16(p))
 		}
 		return 0
 	}
@@ -168,7 +169,7 @@ func parseError(code Code, b []byte) (*Error, error) {
 	for range n {
 		d := Detail{Type: text()}
 		if p := cut(4); ok {
-			d.Value = append([]byte{}, cut(int(binary.LittleEndian.Uint32(p)))...)
+			d.Value = append([]byte{}, cut(binary.LittleEndian.Uint32(p))...)
 		}
 		if !ok {
 			break

@@ -27,7 +27,8 @@ type options struct {
 }
 
 const (
-	leastCalls   = 16 // what every side runs at once, and what may be sent before its hello came
+	leastMessage = 64 << 10 // what every side takes
+	leastCalls   = 16       // what every side runs at once, and what may be sent before its hello came
 	defaultCalls = 1024
 )
 
@@ -47,6 +48,9 @@ func (o options) fill() options {
 func (o options) check() error {
 	if o.maxCalls < leastCalls || o.maxCalls > 65535 {
 		return fmt.Errorf("rpc: MaxCalls is %d; it must be from %d to 65535", o.maxCalls, leastCalls)
+	}
+	if o.maxMessage != 0 && (o.maxMessage < 64<<10 || int64(o.maxMessage) > 1<<32-1) {
+		return fmt.Errorf("rpc: MaxMessage is %d; it must be from 65536 to 4294967295", o.maxMessage)
 	}
 	if name := o.codec.Name(); !allValid([]string{name}) {
 		return fmt.Errorf("rpc: a codec can't be called %q: 1 to 32 of a-z, 0-9, '.', '+' and '-'", name)
@@ -85,7 +89,8 @@ type Peer struct {
 	ended   chan struct{}
 	err     error // why; valid when ended is closed
 
-	unheard atomic.Int64 // bytes sent since something was received
+	sentBytes atomic.Int64 // what was sent
+	readBytes atomic.Int64 // what of it the other side has read for certain
 
 	out outgoing
 	in  incoming
@@ -155,10 +160,13 @@ func (p *Peer) Close() error {
 
 // begin greets, and reads; it is the first goroutine to do so.
 func (p *Peer) begin() {
-	keys, err := p.ch.Greet()
+	err := p.o.check() // of NewPeer, which returns no error
 	if err == nil {
-		if err = p.greet(keys); err != nil {
-			err = p.dies(err)
+		var keys map[string]string
+		if keys, err = p.ch.Greet(); err == nil {
+			if err = p.greet(keys); err != nil {
+				err = p.dies(err)
+			}
 		}
 	}
 	if err != nil {
@@ -177,7 +185,6 @@ func (p *Peer) read() {
 			p.end(err)
 			return
 		}
-		p.unheard.Store(0)
 		kept, run, err := p.dispatch(m)
 		if err != nil {
 			p.end(p.dies(err))
@@ -229,7 +236,7 @@ func (p *Peer) dispatch(m *msg.Message) (kept bool, run func(), err error) {
 		run, err = p.open(f, m)
 		return true, run, err
 	case ours:
-		kept, err = p.out.answer(f, m)
+		kept, err = p.out.answer(f, m, p.heard)
 		return kept, nil, err
 	case f.code != Canceled && f.code != DeadlineExceeded, len(f.value) > 0:
 		return false, nil, fmt.Errorf("stream %d was cancelled with the code %d and %d bytes", f.stream, f.code, len(f.value))
@@ -278,8 +285,18 @@ func (p *Peer) greet(keys map[string]string) error {
 	return nil
 }
 
-// quick: so little is on its way that the kernel's buffer takes it, whatever the other side does.
-func (p *Peer) quick(n int) bool { return p.unheard.Add(int64(n)) <= 32<<10 }
+// quick counts n bytes to be sent, and says whether so little is on its way that the kernel's buffer takes it, whatever the
+// other side does. Only an answer proves that the other side has read, and no more than its own call and what went before.
+func (p *Peer) quick(n int) (mark int64, ok bool) {
+	mark = p.sentBytes.Add(int64(n))
+	return mark, mark-p.readBytes.Load() <= 32<<10
+}
+
+// heard: the other side has read up to that mark.
+func (p *Peer) heard(mark int64) {
+	for old := p.readBytes.Load(); mark > old && !p.readBytes.CompareAndSwap(old, mark); old = p.readBytes.Load() {
+	}
+}
 
 const mostKept = 4 << 20 // a larger piece of memory is not kept for the next call
 

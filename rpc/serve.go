@@ -91,10 +91,10 @@ func (p *Peer) open(f frame, m *msg.Message) (run func(), err error) {
 	}
 	in.busy++
 	if refused != nil {
+		putMessage(m)
 		p.running.Go(func() {
 			defer in.left()
 			p.reply(appendError(nil, f.stream, refused, p.ch.MaxMessage()))
-			putMessage(m)
 		})
 		return nil, nil
 	}
@@ -151,18 +151,12 @@ func (p *Peer) serve(ctx context.Context, how *method, f frame, m *msg.Message) 
 
 // reply sends a close frame. Its errors end the connection, which the reader sees.
 func (p *Peer) reply(b []byte) {
-	p.unheard.Add(int64(len(b)))
+	p.quick(len(b))
 	p.ch.Send(msg.Message{Data: b})
 }
 
 // run runs the handler; the result is appended to out.
 func (p *Peer) run(ctx context.Context, how *method, f frame, out []byte) (b []byte, failed *Error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.o.log.Error("rpc: a handler panicked", "method", string(f.method), "panic", v, "peer", p.Identity(), "stack", string(debug.Stack()))
-			b, failed = out, Errorf(Internal, "the handler of %q panicked", f.method)
-		}
-	}()
 	if how == nil {
 		return out, Errorf(Unimplemented, "there is no method %q", f.method)
 	}
@@ -170,8 +164,20 @@ func (p *Peer) run(ctx context.Context, how *method, f frame, out []byte) (b []b
 	if failed != nil {
 		return out, failed
 	}
+	returned := false
+	defer func() {
+		switch v := recover(); {
+		case v != nil:
+			p.o.log.Error("rpc: a handler panicked", "method", string(f.method), "panic", v, "peer", p.Identity(), "stack", string(debug.Stack()))
+			b, failed = out, Errorf(Internal, "the handler of %q panicked", f.method)
+		case !returned: // runtime.Goexit: nobody else will answer
+			p.in.end(f.stream)
+			p.reply(appendError(nil, f.stream, Errorf(Internal, "the handler of %q ended its goroutine", f.method), p.ch.MaxMessage()))
+		}
+	}()
 	start := time.Now()
 	b, err := how.h(ctx, c, f.value, out)
+	returned = true
 	how.took(time.Since(start))
 	if err != nil {
 		return out, toError(err)

@@ -55,7 +55,7 @@ func NewServer(cfg *ServerConfig) *Server {
 		s.cfg.Drain = 5 * time.Second
 	}
 	if err := s.options().check(); err != nil {
-		panic(err)
+		panic(err) // a bug, as with regexp.MustCompile
 	}
 	return s
 }
@@ -96,7 +96,8 @@ func (s *Server) lookup(name []byte) *method {
 }
 
 // Serve accepts connections from ln and serves them, until ctx ends. Then it closes ln, refuses further calls with
-// Unavailable, waits up to ServerConfig.Drain for handlers that run, closes the connections, and returns nil. Where ln
+// Unavailable, waits up to ServerConfig.Drain for handlers that run, closes the connections, which ends the contexts of
+// handlers that still run, and returns nil when those have returned: a handler that ignores its context holds Serve up. Where ln
 // is closed or broken without ctx having ended, the connections are closed and its error is returned. Several Serves may
 // run on one Server; ln belongs to Serve.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
@@ -170,10 +171,13 @@ func (ps *peerSet) list() []*Peer {
 // drain refuses new calls, and waits for those that run.
 func (ps *peerSet) drain(limit time.Duration) {
 	timeout := time.After(max(limit, 0))
-	for _, p := range ps.list() {
-		idle := p.drain()
+	list := ps.list()
+	for _, p := range list {
+		p.drain()
+	}
+	for _, p := range list {
 		select {
-		case <-idle:
+		case <-p.drain():
 		case <-p.ended:
 		case <-timeout:
 			return
@@ -181,10 +185,10 @@ func (ps *peerSet) drain(limit time.Duration) {
 	}
 }
 
-// close closes the connections, and waits for their handlers, whose contexts have ended then.
+// close closes the connections, all at once since a peer that does not read takes its time, and waits for their handlers.
 func (ps *peerSet) close() {
 	for _, p := range ps.list() {
-		p.Close()
+		go p.Close()
 	}
 	ps.wg.Wait()
 }

@@ -65,6 +65,11 @@ func readVector(t *testing.T, path string) (head map[string]string, body []byte)
 func vectorServer() *Server {
 	s := NewServer(&ServerConfig{Log: slog.New(slog.DiscardHandler)})
 	Handle(s, "echo", func(_ context.Context, v any) (any, error) { return v, nil })
+	Handle(s, "known", func(_ context.Context, v struct {
+		A string `json:"a"`
+	}) (string, error) {
+		return v.A, nil
+	})
 	Handle(s, "hang", func(ctx context.Context, v any) (any, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -113,7 +118,9 @@ func runVector(t *testing.T, head map[string]string, body []byte) {
 		}
 		return
 	case "answers":
-		r.expect(1, OK)
+		if v := string(r.expect(1, OK).value); v != "\xa2hi" && v != `"hi"` {
+			t.Fatalf("echo answered %q", v)
+		}
 	case "lives":
 	default:
 		r.expect(1, codeNamed(strings.TrimPrefix(expect, "fails ")))
@@ -138,7 +145,7 @@ func codeNamed(name string) Code {
 	panic("no code is called " + name)
 }
 
-func (r *raw) expect(stream uint32, code Code) {
+func (r *raw) expect(stream uint32, code Code) (f frame) {
 	r.t.Helper()
 	select {
 	case f, ok := <-r.frames:
@@ -146,14 +153,16 @@ func (r *raw) expect(stream uint32, code Code) {
 			r.t.Fatalf("got %v, stream %d, %v; want stream %d, %v (%v, %q)", ok, f.stream, f.code, stream, code, r.err, r.abort)
 		}
 		if code == OK {
-			return
+			return f
 		}
 		if e, err := parseError(f.code, f.value); err != nil || e.Message == "" {
 			r.t.Fatalf("an error without a message: %+v, %v", e, err)
 		}
+		return f
 	case <-time.After(5 * time.Second):
 		r.t.Fatalf("no answer for stream %d", stream)
 	}
+	return f
 }
 
 // receive reads the hello and the frames of the other side. It knows nothing of package msg.
