@@ -144,7 +144,7 @@ func BenchmarkFloor(b *testing.B) {
 }
 
 // A call costs at most 2.5 times a bare round trip: the median of the ratios of rounds side by side. It is measured while
-// no other tests run: `make floor`, which `make test` ends with.
+// no other tests run: `make floor`.
 func TestFloor(t *testing.T) {
 	if os.Getenv("STANDPIPE_FLOOR") == "" {
 		t.Skip("make floor runs this alone")
