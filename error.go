@@ -1,6 +1,7 @@
 package standpipe
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -53,14 +54,18 @@ func (k *kind) Unwrap() error { return k.is }
 // fault is a sentinel with what was wrong and what to do about it, and the system's error if there was one.
 type fault struct {
 	kind   error
-	detail string // what was found, and what to do
-	cause  error  // the system's word
+	detail string        // what was found, and what to do
+	found  func() string // the same, for errors that are often made and seldom read
+	cause  error         // the system's word
 }
 
 func (f *fault) Error() string {
 	s := f.kind.Error()
-	if f.detail != "" {
+	switch {
+	case f.detail != "":
 		s += ": " + f.detail
+	case f.found != nil:
+		s += ": " + f.found()
 	}
 	if f.cause != nil {
 		s += " (" + f.cause.Error() + ")"
@@ -86,7 +91,10 @@ func opError(op string, addr Addr, err error) error {
 	case *os.PathError:
 		err = e.Err
 	}
+	var f *fault
 	switch {
+	case errors.As(err, &f), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		// It says more than these.
 	case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
 		err = net.ErrClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -82,10 +82,13 @@ func (e *endpoint) readHandles(b []byte) (n int, files []*os.File, err error) {
 		}
 	}
 	files, perr := parseHandles(oob[:oobn])
-	if perr != nil || errors.Is(err, errTooManyHandles) {
+	if perr != nil || err != nil && !errors.Is(err, io.ErrShortBuffer) {
 		for _, f := range files {
 			f.Close()
 		}
+		files = nil
+	}
+	if perr != nil || errors.Is(err, errTooManyHandles) {
 		e.Close()
 		return 0, nil, errors.Join(err, perr)
 	}

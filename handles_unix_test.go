@@ -78,9 +78,12 @@ func leaveRoom(more int) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	limit.Cur = uint64(f.Fd()) + uint64(more)
+	set(&limit.Cur, int(f.Fd())+more)
 	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 }
+
+// set: FreeBSD counts in int64.
+func set[T int64 | uint64](cur *T, n int) { *cur = T(n) }
 
 // taker is a process that takes handles, and our end of its connection.
 func taker(t *testing.T, args ...string) (*standpipe.Conn, *child) {

@@ -123,7 +123,7 @@ func (e *endpoint) readHead() error {
 	for v := e.frame.head[frameHead:]; len(v) > 0; v = v[8:] {
 		values = append(values, windows.Handle(binary.LittleEndian.Uint64(v)))
 	}
-	p, err := e.holder(len(values))
+	p, err := e.believe(len(values))
 	if err == nil {
 		e.frame.files, err = p.pull(values)
 		p.close()
@@ -190,6 +190,21 @@ func (e *endpoint) holder(handles int) (*holder, error) {
 	return refuse(fmt.Sprintf("process %d does not run as the client does, with user, session and integrity", pid), err)
 }
 
+// believe is holder for values that came. A server's values name entries of this process's own table. Only one that runs as
+// this user, or as the superuser, can have put them there; from another they could only be lies.
+func (e *endpoint) believe(handles int) (*holder, error) {
+	if handles > 0 && !e.server {
+		id, err := e.identity()
+		if err != nil {
+			return nil, err
+		}
+		if id.User != currentUser() && !superuser().Admits(id) {
+			return nil, fmt.Errorf("files can't be taken from %s, who may not put them into this process: %w", id, errors.ErrUnsupported)
+		}
+	}
+	return e.holder(handles)
+}
+
 func (p *holder) close() {
 	if p.server {
 		windows.CloseHandle(p.process)
@@ -201,6 +216,10 @@ func (p *holder) push(files []*os.File) ([]windows.Handle, error) {
 	var values []windows.Handle
 	for _, f := range files {
 		var v windows.Handle
+		if f == nil {
+			p.drop(values)
+			return nil, os.ErrInvalid
+		}
 		raw, err := f.SyscallConn()
 		if err == nil {
 			closed := raw.Control(func(fd uintptr) { // not Fd, which takes the file out of the runtime's poller
@@ -232,7 +251,9 @@ func (p *holder) pull(values []windows.Handle) ([]*os.File, error) {
 		}
 		if err != nil {
 			closeFiles(files)
-			p.drop(values[i+1:])
+			if p.server { // at a client's end the rest may be anything of its own
+				p.drop(values[i+1:])
+			}
 			return nil, fmt.Errorf("handle %d of %d that came: %w", i+1, len(values), err)
 		}
 		files = append(files, os.NewFile(uintptr(h), fmt.Sprintf("handle %#x", uintptr(h))))

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +23,44 @@ func peerIdentity(fd int) (Identity, error) {
 	if err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
 		return Identity{}, os.NewSyscallError("getsockopt SO_PEERGROUPS", err)
 	}
-	return identityOf(int(cred.Pid), cred.Uid, cred.Gid, groups), nil
+	return unmapped().strip(identityOf(int(cred.Pid), cred.Uid, cred.Gid, groups)), nil
+}
+
+// overflow is what the kernel says for users and groups that this user namespace does not know (user_namespaces(7)): all
+// of them the same one, which must not pass for whoever has that number here. Both are empty where all ids are known.
+type overflow struct{ uid, gid string }
+
+var unmapped = sync.OnceValue(func() overflow {
+	o := overflow{uid: "65534", gid: "65534"}
+	all := func(file string) bool {
+		b, err := os.ReadFile(file)
+		return err == nil && slices.Equal(strings.Fields(string(b)), []string{"0", "0", "4294967295"})
+	}
+	number := func(file string, into *string) {
+		if b, err := os.ReadFile(file); err == nil {
+			*into = strings.TrimSpace(string(b))
+		}
+	}
+	number("/proc/sys/kernel/overflowuid", &o.uid)
+	number("/proc/sys/kernel/overflowgid", &o.gid)
+	if all("/proc/self/uid_map") {
+		o.uid = ""
+	}
+	if all("/proc/self/gid_map") {
+		o.gid = ""
+	}
+	return o
+})
+
+// strip takes out of an identity what nobody vouches for.
+func (o overflow) strip(id Identity) Identity {
+	if o.uid != "" && id.User == o.uid {
+		id.User = ""
+	}
+	if o.gid != "" {
+		id.Groups = slices.DeleteFunc(id.Groups, func(g string) bool { return g == o.gid })
+	}
+	return id
 }
 
 // peerGroups asks with room for 32 groups, and again with as much as the kernel says it needs.

@@ -19,7 +19,7 @@ func lookupUser(name string) (string, error) {
 	if u, err := user.Lookup(name); err == nil {
 		return u.Uid, nil
 	}
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil && n != 1<<32-1 { // that one means "no change" to chown(2)
 		return strconv.FormatUint(n, 10), nil
 	}
 	return "", fmt.Errorf("there is no user %q on this machine", name)
@@ -29,7 +29,7 @@ func lookupGroup(name string) (string, error) {
 	if g, err := user.LookupGroup(name); err == nil {
 		return g.Gid, nil
 	}
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil && n != 1<<32-1 { // that one means "no change" to chown(2)
 		return strconv.FormatUint(n, 10), nil
 	}
 	return "", fmt.Errorf("there is no group %q on this machine", name)

@@ -29,7 +29,7 @@ type ListenConfig struct {
 	Messages bool
 
 	// SDDL, on Windows, replaces what Policy compiles to as the pipe's security descriptor. It must name an owner and a
-	// DACL. The peer's token is then checked against the descriptor itself, and against Policy only where one is
+	// DACL, and should grant clients 0x12019b and no more: with GENERIC_WRITE they could play server. The peer's token is then checked against the descriptor itself, and against Policy only where one is
 	// set. Ignored elsewhere.
 	SDDL string
 }
@@ -108,17 +108,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // AcceptConn is Accept with the type it has.
 func (l *Listener) AcceptConn() (*Conn, error) {
-	if l.slots != nil {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.closed:
-			return nil, opError("accept", l.addr, net.ErrClosed)
-		}
-	}
 	for {
 		end, err := l.l.accept()
 		if err != nil {
-			l.release()
 			return nil, opError("accept", l.addr, err)
 		}
 		id, err := end.identity()
@@ -129,6 +121,15 @@ func (l *Listener) AcceptConn() (*Conn, error) {
 			l.refused.Add(1)
 			end.Close()
 			continue
+		}
+		// Only now: those who are refused must not keep others waiting.
+		if l.slots != nil {
+			select {
+			case l.slots <- struct{}{}:
+			case <-l.closed:
+				end.Close()
+				return nil, opError("accept", l.addr, net.ErrClosed)
+			}
 		}
 		return newConn(end, l.addr, id, l.release), nil
 	}

@@ -3,12 +3,14 @@
 package standpipe
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -37,10 +39,10 @@ func listen(addr Addr, cfg ListenConfig, g *guard) (_ *listener, err error) {
 		if err := makeFolder(addr); err != nil {
 			return nil, err
 		}
-		if err := checkFolder(filepath.Dir(addr.path)); err != nil {
+		if l.path, err = safePath(addr.path); err != nil {
 			return nil, err
 		}
-		if l.lock, err = takeLock(lockOf(addr.path)); err != nil {
+		if l.lock, err = takeLock(lockOf(l.path)); err != nil {
 			return nil, err
 		}
 		defer func() {
@@ -48,7 +50,7 @@ func listen(addr Addr, cfg ListenConfig, g *guard) (_ *listener, err error) {
 				l.lock.release()
 			}
 		}()
-		if err := clearStale(addr.path, l.lock, kind); err != nil {
+		if err := clearStale(l.path, l.lock, kind); err != nil {
 			return nil, err
 		}
 	}
@@ -58,8 +60,8 @@ func listen(addr Addr, cfg ListenConfig, g *guard) (_ *listener, err error) {
 	}
 	f := os.NewFile(uintptr(fd), addr.path)
 	defer f.Close()
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: addr.path}); err != nil {
-		return nil, bindError(addr.path, err)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: l.path}); err != nil {
+		return nil, bindError(l.path, err)
 	}
 	if !abstract {
 		defer func() {
@@ -83,11 +85,48 @@ func listen(addr Addr, cfg ListenConfig, g *guard) (_ *listener, err error) {
 	return l, nil
 }
 
-// checkFolder refuses a folder where others could put something else in the place of our files while we make them, or
-// later: each folder on the way must be root's or ours, and one that everybody may write to must be sticky. Root does not
-// trust groups, either.
-func checkFolder(dir string) error {
-	dir, err := filepath.EvalSymlinks(dir)
+// safePath is path with the links in its folders followed, if nobody else can change what it leads to, now or later: each
+// folder on the way must be root's or ours, and one that everybody may write to must be sticky; links likewise must be
+// root's or ours. Root does not trust groups, either. All that is done to the socket's files is done by this path.
+func safePath(path string) (string, error) {
+	dir, base := filepath.Split(path)
+	at, rest := "/", strings.Split(strings.Trim(dir, "/"), "/")
+	for links := 0; ; {
+		if err := trusted(at); err != nil {
+			return "", err
+		}
+		if len(rest) == 0 || rest[0] == "" {
+			break
+		}
+		next := filepath.Join(at, rest[0])
+		fi, err := os.Lstat(next)
+		if err != nil {
+			return "", denied(err, "the folder of the socket can't be used")
+		}
+		rest = rest[1:]
+		if fi.Mode()&os.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if uid := int(fi.Sys().(*syscall.Stat_t).Uid); uid != 0 && uid != os.Geteuid() {
+			return "", &fault{kind: ErrDenied, detail: fmt.Sprintf("user %d could lead the socket elsewhere: the link %s is that user's", uid, next)}
+		}
+		to, err := os.Readlink(next)
+		if links++; err != nil || links > 40 {
+			return "", &fault{kind: ErrBadName, detail: "its folder has too many links", cause: cmp.Or(err, error(syscall.ELOOP))}
+		}
+		if to = filepath.Clean(to); filepath.IsAbs(to) {
+			at = "/"
+		}
+		rest = append(strings.Split(strings.Trim(to, "/"), "/"), rest...)
+	}
+	path = filepath.Join(at, base)
+	return path, checkLength(path)
+}
+
+// trusted refuses a folder where others could put something in the place of what is in it.
+func trusted(dir string) error {
+	fi, err := os.Lstat(dir)
 	if err != nil {
 		return denied(err, "the folder of the socket can't be used")
 	}
@@ -95,20 +134,15 @@ func checkFolder(dir string) error {
 	if os.Geteuid() == 0 {
 		writable = 0o022
 	}
-	for ; ; dir = filepath.Dir(dir) {
-		fi, err := os.Lstat(dir)
-		if err != nil {
-			return denied(err, "the folder of the socket can't be used")
-		}
-		uid := int(fi.Sys().(*syscall.Stat_t).Uid)
-		if uid != 0 && uid != os.Geteuid() || fi.Mode().Perm()&writable != 0 && fi.Mode()&os.ModeSticky == 0 {
-			return &fault{kind: ErrDenied, detail: fmt.Sprintf(
-				"others could replace the socket: the folder %s belongs to user %d and has the mode %#o", dir, uid, fi.Mode().Perm())}
-		}
-		if dir == filepath.Dir(dir) {
-			return nil
-		}
+	uid := int(fi.Sys().(*syscall.Stat_t).Uid)
+	switch {
+	case !fi.IsDir():
+		return &fault{kind: ErrBadName, detail: fmt.Sprintf("%s is a %s", dir, kindOf(fi.Mode())), cause: syscall.ENOTDIR}
+	case uid != 0 && uid != os.Geteuid() || fi.Mode().Perm()&writable != 0 && fi.Mode()&os.ModeSticky == 0:
+		return &fault{kind: ErrDenied, detail: fmt.Sprintf(
+			"others could replace the socket: the folder %s belongs to user %d and has the mode %#o", dir, uid, fi.Mode().Perm())}
 	}
+	return nil
 }
 
 // clearStale looks at what lies at path, with the lock held. Only a dead socket that is ours is removed.
@@ -192,12 +226,12 @@ func (l *listener) settle(addr Addr, g *guard) error {
 		return fmt.Errorf("the lock file can't be written: %w", err)
 	}
 	a := g.unix(currentUser())
-	uid, gid := -1, -1
+	uid, gid := -1, -1 // as they are
 	if a.owner != currentUser() {
-		uid, _ = strconv.Atoi(a.owner)
+		uid = chownID(a.owner)
 	}
 	if a.group != "" {
-		gid, _ = strconv.Atoi(a.group)
+		gid = chownID(a.group)
 	}
 	if uid != -1 || gid != -1 {
 		err := unix.Lchown(l.path, uid, gid)
@@ -215,6 +249,15 @@ func (l *listener) settle(addr Addr, g *guard) error {
 		return &fault{kind: ErrInUse, detail: "somebody has replaced the socket while it was made", cause: err}
 	}
 	return nil
+}
+
+// chownID is an id as chown(2) takes it: 32 bits, whatever an int has.
+func chownID(id string) int {
+	n, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		panic("standpipe: a guard has an id that is none: " + id) // lookups make them
+	}
+	return int(uint32(n))
 }
 
 func (l *listener) accept() (*endpoint, error) {

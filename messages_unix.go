@@ -33,7 +33,7 @@ func (e *endpoint) receive(b, oob []byte) (n, oobn int, err error) {
 			return 0, oobn, readError(err)
 		}
 		if len(whole) == 0 {
-			return 0, 0, io.EOF
+			return 0, oobn, io.EOF // files may have come with nothing
 		}
 		if len(whole) <= len(b) { // it is in b already
 			return len(whole), oobn, nil
@@ -52,7 +52,7 @@ func (e *endpoint) receive(b, oob []byte) (n, oobn int, err error) {
 func receiveWhole(fd int, b, oob []byte) (whole []byte, oobn int, err error) {
 	for {
 		_, _, flags, _, err := unix.Recvmsg(fd, b, nil, unix.MSG_PEEK)
-		if err == unix.EINTR {
+		if err == unix.EINTR || err == unix.ECONNRESET { // the latter comes once, before what is still in the queue
 			continue
 		}
 		if err != nil {
@@ -65,7 +65,7 @@ func receiveWhole(fd int, b, oob []byte) (whole []byte, oobn int, err error) {
 	}
 	for {
 		n, oobn, flags, _, err := unix.Recvmsg(fd, b, oob, receiveFlags)
-		if err == unix.EINTR {
+		if err == unix.EINTR || err == unix.ECONNRESET {
 			continue
 		}
 		if err == nil && flags&unix.MSG_CTRUNC != 0 && len(oob) > 0 {

@@ -35,6 +35,8 @@ func rawPath(name string) (string, error) {
 		return name, checkAbstract(name)
 	case name[len(name)-1] == '/':
 		return name, &fault{kind: ErrBadName, detail: "it is a folder's path"}
+	case filepath.Clean(name) != name:
+		return name, &fault{kind: ErrBadName, detail: fmt.Sprintf("a path must have no empty part, no . and no ..: %s", filepath.Clean(name))}
 	}
 	return name, checkLength(name)
 }

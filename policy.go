@@ -1,6 +1,7 @@
 package standpipe
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,14 +23,15 @@ type Policy struct {
 	self   bool // the current user, by word
 	users  []string
 	groups []string
+	none   bool // names were asked for, and an empty list was given: that is not the zero Policy
 }
 
-// User admits the named users.
-func User(names ...string) Policy { return Policy{users: slices.Clone(names)} }
+// User admits the named users. Without a name it admits nobody, and is an error of Listen and Dial.
+func User(names ...string) Policy { return Policy{users: slices.Clone(names), none: len(names) == 0} }
 
 // Group admits every process that runs with one of the named groups. What counts are the groups of the process, not
 // what the user database says of its user.
-func Group(names ...string) Policy { return Policy{groups: slices.Clone(names)} }
+func Group(names ...string) Policy { return Policy{groups: slices.Clone(names), none: len(names) == 0} }
 
 // Anyone admits every user of this machine. It still keeps out the network.
 func Anyone() Policy { return Policy{anyone: true} }
@@ -64,6 +66,7 @@ func (p Policy) Or(q Policy) Policy {
 		self:   p.self || q.self || p.isZero() || q.isZero(),
 		users:  slices.Concat(p.users, q.users),
 		groups: slices.Concat(p.groups, q.groups),
+		none:   p.none || q.none,
 	}
 }
 
@@ -81,8 +84,11 @@ func (p Policy) Admits(id Identity) bool {
 
 // String is the text that ParsePolicy reads.
 func (p Policy) String() string {
-	if p.isZero() {
+	switch {
+	case p.isZero():
 		return "self"
+	case len(p.words()) == 0:
+		return "nobody" // which ParsePolicy does not take, as nothing does
 	}
 	var words []string
 	if p.anyone {
@@ -101,7 +107,7 @@ func (p Policy) String() string {
 }
 
 func (p Policy) isZero() bool {
-	return !p.anyone && !p.self && len(p.users) == 0 && len(p.groups) == 0
+	return !p.none && !p.anyone && !p.self && len(p.users) == 0 && len(p.groups) == 0
 }
 
 // words splits p into policies of one word each.
@@ -139,6 +145,9 @@ func (p Policy) compile(def Policy) (*guard, error) {
 	if p.isZero() {
 		p = def
 	}
+	if len(p.words()) == 0 {
+		return nil, errors.New("the policy has an empty list of users or groups, and would admit nobody")
+	}
 	g := &guard{text: p.String()}
 	for _, word := range p.words() {
 		if err := g.add(word); err != nil {
@@ -155,6 +164,9 @@ func (g *guard) add(word Policy) error {
 		g.anyone = true
 	case word.self:
 		g.users = append(g.users, currentUser())
+	case strings.Contains(word.name(), ",") || strings.TrimSpace(word.name()) != word.name():
+		// A user database may have it, but the text of the policy would mean something else.
+		return fmt.Errorf("policy %q: a name can't have a comma, or begin or end with a space", word)
 	case len(word.users) == 1:
 		id, err := lookupUser(word.users[0])
 		if err != nil {
@@ -170,6 +182,9 @@ func (g *guard) add(word Policy) error {
 	}
 	return nil
 }
+
+// name is the name in a policy of one word, if it has one.
+func (p Policy) name() string { return strings.Join(append(slices.Clone(p.users), p.groups...), "") }
 
 func (g *guard) admits(id Identity) bool {
 	if id.User == "" {
@@ -195,5 +210,7 @@ func (g *guard) check(id Identity, as error, who string) error {
 	if g.admits(id) {
 		return nil
 	}
-	return &fault{kind: as, detail: fmt.Sprintf("%s is %s, whom the policy %q does not admit", who, id, g.text)}
+	return &fault{kind: as, found: func() string {
+		return fmt.Sprintf("%s is %s, whom the policy %q does not admit", who, id, g.text)
+	}}
 }
