@@ -40,15 +40,6 @@ func staleSocket(t testing.TB, path string) {
 	ln.Close()
 }
 
-func socketPath(t testing.TB, name string) string {
-	t.Helper()
-	a, err := standpipe.ParseAddr(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.String()
-}
-
 // TestListenForeign: what is no dead socket of ours is never removed, and each case says what it is.
 func TestListenForeign(t *testing.T) {
 	for name, c := range map[string]struct {
