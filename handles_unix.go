@@ -67,7 +67,7 @@ func (e *endpoint) readHandles(b []byte) (n int, files []*os.File, err error) {
 	}
 	oob := make([]byte, unix.CmsgSpace(maxHandles*4))
 	var oobn, flags int
-	if e.messages {
+	if e.in != nil {
 		n, oobn, err = e.receive(b, oob)
 	} else {
 		n, oobn, flags, _, err = e.ReadMsgUnix(b, oob)

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,12 +19,9 @@ import (
 // endpoint is one end of a connection: a socket on Go's poller.
 type endpoint struct {
 	*net.UnixConn
-	raw      syscall.RawConn
-	messages bool
-	ours     bool // of a pair: the peer is this process
-
-	mu   sync.Mutex // messages: one Read at a time
-	rest []byte     // messages: of one that was longer than the reader's memory
+	raw  syscall.RawConn
+	in   *inbox // of a connection that keeps messages
+	ours bool   // of a pair: the peer is this process
 }
 
 // newEndpoint: buffer is the size of the kernel's buffers; 0 is the system's, but not less than leastBuffer. Where the
@@ -43,11 +39,15 @@ func newEndpoint(c *net.UnixConn, messages bool, buffer int) (*endpoint, error) 
 		c.Close()
 		return nil, err
 	}
-	return &endpoint{UnixConn: c, raw: raw, messages: messages}, nil
+	e := &endpoint{UnixConn: c, raw: raw}
+	if messages {
+		e.in = newInbox()
+	}
+	return e, nil
 }
 
 func (e *endpoint) Read(b []byte) (int, error) {
-	if e.messages {
+	if e.in != nil {
 		n, _, err := e.receive(b, nil)
 		return n, err
 	}
