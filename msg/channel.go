@@ -175,9 +175,14 @@ func (ch *Channel) RecvInto(m *Message) error {
 	if ch.r.err != nil {
 		return ch.r.err
 	}
-	if ch.r.message(m); ch.r.err != nil {
-		ch.fail(ch.r.err)
+	switch ch.r.message(m); ch.r.err {
+	case nil:
+		return nil
+	case ErrInterrupted:
+		ch.r.err = nil
+		return ErrInterrupted
 	}
+	ch.fail(ch.r.err)
 	return ch.r.err
 }
 
@@ -211,6 +216,16 @@ func (ch *Channel) greet() error {
 
 // Buffered says whether more has been received than Recv has returned. It must not be called beside Recv.
 func (ch *Channel) Buffered() bool { return ch.r.j > ch.r.i }
+
+// Interrupt makes a Recv that waits, or the next one, return ErrInterrupted. Nothing is lost by it: the Recv after that goes
+// on where that one was. It does nothing to a Greet.
+func (ch *Channel) Interrupt() {
+	select {
+	case <-ch.greeted:
+		ch.c.SetReadDeadline(time.Unix(1, 0))
+	default:
+	}
+}
 
 // fail ends the connection after an error of Recv; where the peer is at fault, it is told.
 func (ch *Channel) fail(err error) {

@@ -294,7 +294,9 @@ func TestLargeAmongSmall(t *testing.T) {
 				}
 			})
 		}
-		wg.Go(func() {
+		received := make(chan struct{})
+		go func() {
+			defer close(received)
 			for i := 0; ; i++ {
 				m, err := b.Recv()
 				if err != nil || len(m.Data) == 1 {
@@ -304,7 +306,7 @@ func TestLargeAmongSmall(t *testing.T) {
 					time.Sleep(20 * time.Microsecond) // a reader that is a little slower than the senders
 				}
 			}
-		})
+		}()
 		for range 5 {
 			sent := make(chan error, 1)
 			go func() { sent <- a.Send(msg.Message{Data: make([]byte, 1<<20)}) }()
@@ -318,8 +320,9 @@ func TestLargeAmongSmall(t *testing.T) {
 			}
 		}
 		close(stop)
+		wg.Wait() // they may still need the reader
 		a.Send(msg.Message{Data: []byte{1}})
-		wg.Wait()
+		<-received
 	})
 }
 

@@ -12,6 +12,9 @@ var ErrTooLarge = errors.New("msg: the message is too large")
 // ErrReleased: a Buffer was to be sent that was sent or released before. Nothing was sent.
 var ErrReleased = errors.New("msg: a Buffer is not this side's any more")
 
+// ErrInterrupted: Interrupt ended a Recv. It is the one error of Recv that is not final.
+var ErrInterrupted = errors.New("msg: Recv was interrupted")
+
 // A ProtocolError ends a connection: one side sent what spec/wire.md does not allow, or speaks something else.
 type ProtocolError struct {
 	Text   string // what was wrong

@@ -21,7 +21,10 @@ type reader struct {
 	i, j    int  // unread
 	full    bool // the last read filled buf: more comes than it holds
 	greeted bool
-	err     error // final
+	err     error // final, but for ErrInterrupted
+
+	half       []byte // of a message whose receiver was interrupted
+	halfHeader header
 }
 
 const (
@@ -90,6 +93,11 @@ func (r *reader) greet(deadline time.Time) (hello, bool) {
 // message reads the next message into m. Where it fails, r.err is set.
 func (r *reader) message(m *Message) {
 	m.Buffers = nil
+	if half := r.half; half != nil {
+		r.half = nil
+		r.err = r.data(r.halfHeader, m, half)
+		return
+	}
 	for {
 		h, err := r.header()
 		if err == nil {
@@ -99,7 +107,7 @@ func (r *reader) message(m *Message) {
 				return
 			case h.kind == kindAbort:
 				var text []byte
-				if text, err = r.take(nil, int(h.length)); err == nil {
+				if text, err = r.whole(int(h.length)); err == nil {
 					err = &ProtocolError{Text: strings.ToValidUTF8(string(text), "\uFFFD"), Remote: true}
 				}
 			default:
@@ -117,6 +125,8 @@ func (r *reader) header() (header, error) {
 	if r.j-r.i < headerSize {
 		if err := r.fill(headerSize); err != nil {
 			switch {
+			case r.interrupted(err):
+				err = ErrInterrupted
 			case r.j > r.i:
 				err = unexpected(err)
 			case errors.Is(err, syscall.ECONNRESET): // the peer has closed, with something unread
@@ -131,21 +141,22 @@ func (r *reader) header() (header, error) {
 }
 
 func (r *reader) body(h header, m *Message) (err error) {
-	data, sizes := int(h.length), []int(nil)
-	if h.buffers > 0 {
-		refs, err := r.take(nil, h.buffers*refSize)
-		if err != nil {
-			return err
-		}
-		if data, sizes, err = parseRefs(refs, h, r.lim); err != nil {
-			return err
-		}
+	if h.buffers == 0 {
+		return r.data(h, m, m.Data[:0])
 	}
-	if m.Data, err = r.take(m.Data[:0], data); err != nil {
+	refs, err := r.whole(h.buffers * refSize)
+	if err != nil {
+		return err
+	}
+	data, sizes, err := parseRefs(refs, h, r.lim)
+	if err != nil {
+		return err
+	}
+	if m.Data, err = r.whole(data); err != nil {
 		return err
 	}
 	for _, n := range sizes {
-		b, err := r.take(nil, n)
+		b, err := r.whole(n)
 		if err != nil {
 			return err
 		}
@@ -154,41 +165,76 @@ func (r *reader) body(h header, m *Message) (err error) {
 	return nil
 }
 
-// take reads n bytes into b's memory, or more where that is too little.
-func (r *reader) take(b []byte, n int) ([]byte, error) {
-	if b = b[:0]; cap(b) < min(n, firstTake) {
-		b = make([]byte, 0, min(n, firstTake))
+// data reads the data of a message without buffers, of which b is here. Where it is interrupted, the next message goes on.
+func (r *reader) data(h header, m *Message, b []byte) (err error) {
+	m.Data, err = r.take(b, int(h.length))
+	if r.interrupted(err) {
+		r.half, r.halfHeader, m.Data = m.Data, h, nil
+		return ErrInterrupted
 	}
+	return err
+}
+
+// interrupted says whether err is an interrupt, and ends that.
+func (r *reader) interrupted(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	r.c.SetReadDeadline(time.Time{})
+	return true
+}
+
+// whole is take for what can't be interrupted.
+func (r *reader) whole(n int) (b []byte, err error) {
 	for {
-		room := b[len(b):min(n, cap(b))]
-		k := copy(room, r.buf[r.i:r.j])
-		r.i += k
-		switch {
-		case k == len(room):
-		case len(room)-k < len(r.buf)/2: // little: what comes behind it may be had by the same read
-			if err := r.fill(len(room) - k); err != nil {
-				return b, unexpected(err)
-			}
-			r.i += copy(room[k:], r.buf[r.i:r.j])
-		default:
-			if _, err := io.ReadFull(r.c, room[k:]); err != nil {
-				return b, unexpected(err)
-			}
+		if b, err = r.take(b, n); !r.interrupted(err) {
+			return b, err
 		}
-		if b = b[:len(b)+len(room)]; len(b) == n {
-			return b, nil
-		}
-		more := make([]byte, len(b), min(n, 2*len(b))) // no more than n, which has a limit
-		copy(more, b)
-		b = more
 	}
 }
 
+// take reads until b has n bytes. What it returns with an error is what has come.
+func (r *reader) take(b []byte, n int) ([]byte, error) {
+	if cap(b) < min(n, firstTake) {
+		b = append(make([]byte, 0, min(n, firstTake)), b...)
+	}
+	for len(b) < n {
+		if len(b) == cap(b) {
+			more := make([]byte, len(b), min(n, 2*len(b))) // no more than n, which has a limit
+			copy(more, b)
+			b = more
+		}
+		room := b[len(b):min(n, cap(b))]
+		var k int
+		var err error
+		if r.i == r.j && len(room) >= len(r.buf)/2 {
+			k, err = r.c.Read(room)
+		} else {
+			if r.i == r.j { // little: what comes behind it may be had by the same read
+				err = r.fill(1)
+			}
+			k = copy(room, r.buf[r.i:r.j])
+			r.i += k
+		}
+		if b = b[:len(b)+k]; err != nil && len(b) < n {
+			return b, unexpected(err)
+		}
+	}
+	return b, nil
+}
+
 func (r *reader) skip(n int) error {
-	k := min(n, r.j-r.i)
-	r.i += k
-	_, err := io.CopyN(io.Discard, r.c, int64(n-k))
-	return unexpected(err)
+	for n > 0 {
+		if r.i == r.j {
+			if err := r.fill(1); err != nil && !r.interrupted(err) {
+				return unexpected(err)
+			}
+		}
+		k := min(n, r.j-r.i)
+		r.i += k
+		n -= k
+	}
+	return nil
 }
 
 func unexpected(err error) error {

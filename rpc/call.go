@@ -49,6 +49,13 @@ func (o *outgoing) init(dialer bool) {
 	}
 }
 
+// waiting says whether a call has no answer yet.
+func (o *outgoing) waiting() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.open > 0
+}
+
 // allow sets how many calls may be open.
 func (o *outgoing) allow(n int) {
 	o.mu.Lock()
@@ -237,19 +244,32 @@ func (p *Peer) do(ctx context.Context, b []byte) (*msg.Message, []byte, error) {
 	if err := p.transmit(ctx, c, b); err != nil {
 		return nil, nil, err
 	}
-	if done := ctx.Done(); done == nil {
-		<-c.done
+	if p.turn.change(lent, called) {
+		if !p.receiveFor(ctx, c) {
+			return p.leave(ctx, c)
+		}
 	} else {
 		select {
 		case <-c.done:
-		case <-done:
-			if p.out.abandon(c) {
-				go p.sendCancel(c, CodeOf(ctx.Err()))
-				return nil, nil, contextError(ctx)
-			}
-			<-c.done // the answer came at the same time: it counts
+		case <-ctx.Done():
+			return p.leave(ctx, c)
 		}
 	}
+	return p.result(c)
+}
+
+// leave ends a call whose context has ended.
+func (p *Peer) leave(ctx context.Context, c *call) (*msg.Message, []byte, error) {
+	if !p.out.abandon(c) {
+		<-c.done // the answer came at the same time: it counts
+		return p.result(c)
+	}
+	go p.sendCancel(c, CodeOf(ctx.Err()))
+	return nil, nil, contextError(ctx)
+}
+
+// result is what came of a call whose token was taken.
+func (p *Peer) result(c *call) (*msg.Message, []byte, error) {
 	m, value, fail, ended := c.m, c.f.value, c.fail, c.err
 	c.recycle()
 	switch {

@@ -112,7 +112,7 @@ func newPeer(c net.Conn, o options, dialer bool) *Peer {
 	}})
 	p.out.init(dialer)
 	p.in.init()
-	p.initTurn()
+	p.turn.init()
 	go p.begin()
 	return p
 }
@@ -181,11 +181,15 @@ func (p *Peer) begin() {
 func (p *Peer) read() {
 	m := getMessage()
 	for {
-		if err := p.ch.RecvInto(m); err != nil {
+		err := p.ch.RecvInto(m)
+		if errors.Is(err, msg.ErrInterrupted) { // meant for a caller who has gone
+			continue
+		}
+		if err != nil {
 			p.end(err)
 			return
 		}
-		kept, run, err := p.dispatch(m)
+		kept, ours, run, err := p.dispatch(m)
 		if err != nil {
 			p.end(p.dies(err))
 			return
@@ -193,7 +197,7 @@ func (p *Peer) read() {
 		if kept {
 			m = getMessage()
 		}
-		if run != nil && !p.aside(run) {
+		if run != nil && !p.aside(run) || ours && !p.lend() {
 			putMessage(m)
 			return
 		}
@@ -219,30 +223,31 @@ func (p *Peer) dies(err error) error {
 	return &msg.ProtocolError{Text: err.Error()}
 }
 
-// dispatch gives the message to whom it belongs. kept: it is theirs now. run, where there is one, is a call to be run.
-func (p *Peer) dispatch(m *msg.Message) (kept bool, run func(), err error) {
+// dispatch gives the message to whom it belongs. kept: it is theirs now; ours: it was an answer to a call of this side. run,
+// where there is one, is a call to be run.
+func (p *Peer) dispatch(m *msg.Message) (kept, ours bool, run func(), err error) {
 	for _, b := range m.Buffers {
 		b.Release()
 	}
 	f, err := parseFrame(m.Data)
 	if err != nil {
-		return false, nil, err
+		return false, false, nil, err
 	}
-	ours := f.stream%2 == 1 == p.dialer // opened by this side
+	ours = f.stream%2 == 1 == p.dialer // opened by this side
 	switch {
 	case f.typ == typeOpen && ours:
-		return false, nil, fmt.Errorf("stream %d was opened by the wrong side", f.stream)
+		err = fmt.Errorf("stream %d was opened by the wrong side", f.stream)
 	case f.typ == typeOpen:
+		kept = true
 		run, err = p.open(f, m)
-		return true, run, err
 	case ours:
 		kept, err = p.out.answer(f, m, p.heard)
-		return kept, nil, err
 	case f.code != Canceled && f.code != DeadlineExceeded, len(f.value) > 0:
-		return false, nil, fmt.Errorf("stream %d was cancelled with the code %d and %d bytes", f.stream, f.code, len(f.value))
+		err = fmt.Errorf("stream %d was cancelled with the code %d and %d bytes", f.stream, f.code, len(f.value))
+	default:
+		p.in.cancel(f.stream)
 	}
-	p.in.cancel(f.stream)
-	return false, nil, nil
+	return kept, ours, run, err
 }
 
 // unavailable is the error of calls that the end of the connection ended.

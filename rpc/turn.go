@@ -1,48 +1,194 @@
 package rpc
 
 import (
+	"context"
+	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
-// Who reads. A call that is expected to be quick, with nothing received behind it, runs in the goroutine that reads: a
-// goroutine of its own costs as much as half of the whole way there and back. Reading must go on all the same when the
-// expectation was wrong, or the handler waits for something that is yet to be read. So the reader puts its turn down
-// while it runs a handler, and another goroutine picks it up: by a timer, and at once when somebody calls the peer.
+// Who reads. A goroutine that is woken by another costs about as much as the whole way to the other process, so a lone
+// call should wake none, at either end:
+//
+//   - A call that is expected to be quick, with nothing received behind it, runs in the goroutine that reads. Reading must
+//     go on all the same when the expectation was wrong, or the handler waits for something that is yet to be read. So
+//     the reader puts its turn aside while it runs a handler, and a new reader picks it up: when the watch sees that it
+//     takes long, and at once when somebody calls the peer.
+//   - A lone caller reads its own answer. When the reader has given out the last answer that was waited for, it lends its
+//     turn to the next caller, and reads again when none has come for a while.
+//
+// One goroutine has the turn at any time, or it lies aside or is lent; only who has it calls Recv.
 
-// turn is who reads.
 type turn struct {
-	down  atomic.Bool // the reader runs a handler, and the turn may be picked up
-	timer *time.Timer // picks it up
+	state    atomic.Int32
+	changes  atomic.Uint32 // of state, or nearly: what has not changed between two looks was left alone
+	wake     chan struct{} // buffered: the reader is to read again
+	watching atomic.Bool
 }
 
 const (
-	quickTime = 20 * time.Microsecond  // a handler that took less may run in the reader the next time
-	slowTime  = 100 * time.Microsecond // the reader is waited for no longer than that
+	reads  = iota // the reader receives
+	aside         // the reader runs a handler; anybody may make a new reader
+	lent          // the reader waits, and nobody receives; a caller may
+	called        // a caller receives
 )
 
-func (p *Peer) initTurn() {
-	p.turn.timer = time.AfterFunc(time.Hour, p.pickUp)
-	p.turn.timer.Stop()
+const (
+	quickTime = 20 * time.Microsecond // a handler that took less may run in the reader the next time
+	tick      = 2 * time.Millisecond  // from one look to the next
+	idleTicks = 50                    // without a change, until the watch ends
+)
+
+func (t *turn) init() { t.wake = make(chan struct{}, 1) }
+
+func (t *turn) change(from, to int32) bool {
+	if t.state.Load() != from || !t.state.CompareAndSwap(from, to) {
+		return false
+	}
+	t.changes.Add(1)
+	return true
 }
 
 // pickUp makes a new reader if the present one runs a handler.
 func (p *Peer) pickUp() {
-	if p.turn.down.Load() && p.turn.down.CompareAndSwap(true, false) {
+	if p.turn.change(aside, reads) {
 		go p.read()
 	}
 }
 
-// aside runs f with the turn put down. It says whether this goroutine still is the reader.
+// aside runs f with the turn put aside. It says whether this goroutine still is the reader.
 func (p *Peer) aside(f func()) bool {
-	p.turn.down.Store(true)
-	p.turn.timer.Reset(slowTime)
-	f()
-	if !p.turn.down.CompareAndSwap(true, false) {
-		return false
+	p.turn.change(reads, aside)
+	if !p.turn.watching.Load() && p.turn.watching.CompareAndSwap(false, true) {
+		go p.watch()
 	}
-	p.turn.timer.Stop() // if it runs already, it finds the turn taken, or makes a reader early: no harm
-	return true
+	f()
+	return p.turn.change(aside, reads)
+}
+
+// watch picks the turn up where a handler takes long. It ends when the peer has been idle for a while.
+func (p *Peer) watch() {
+	t := &p.turn
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for idle := 0; ; timer.Reset(tick) {
+		seen := t.changes.Load()
+		select {
+		case <-timer.C:
+		case <-p.ctx.Done():
+			p.pickUp() // to see the end
+			return
+		}
+		if t.changes.Load() != seen {
+			idle = 0
+			continue
+		}
+		p.pickUp()
+		if idle++; idle < idleTicks {
+			continue
+		}
+		t.watching.Store(false)
+		if t.state.Load() != aside || !t.watching.CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+// lend is called by the reader when it has given out an answer. Where no other is waited for, a caller may read from now on;
+// lend returns when the turn is the reader's again, or, with false, when the connection has ended.
+func (p *Peer) lend() bool {
+	t := &p.turn
+	if p.out.waiting() || p.ch.Buffered() || !t.change(reads, lent) {
+		return true
+	}
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for ; ; timer.Reset(tick) {
+		seen := t.changes.Load()
+		select {
+		case <-t.wake:
+			return true
+		case <-p.ended:
+			return false
+		case <-timer.C:
+		}
+		if t.changes.Load() != seen {
+			continue
+		}
+		if t.change(lent, reads) {
+			return true
+		}
+		// The same caller has been reading for long. It gives the turn back itself.
+		select {
+		case <-t.wake:
+			return true
+		case <-p.ended:
+			return false
+		}
+	}
+}
+
+// giveBack ends a caller's turn: to the reader, where somebody still waits or may have come meanwhile, or it stays lent.
+func (p *Peer) giveBack(long bool) {
+	t := &p.turn
+	if !long && !p.out.waiting() && !p.ch.Buffered() {
+		t.change(called, lent)
+		if !p.out.waiting() {
+			return
+		}
+		if !t.change(lent, reads) {
+			return // the next caller has it
+		}
+	} else {
+		t.change(called, reads)
+	}
+	t.wake <- struct{}{}
+}
+
+// receiveFor reads until c is answered; the turn is its caller's. true: the token is taken. false: ctx has ended.
+func (p *Peer) receiveFor(ctx context.Context, c *call) bool {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, p.ch.Interrupt)()
+	}
+	began := time.Now()
+	m := getMessage()
+	defer func() { putMessage(m) }()
+	for {
+		select {
+		case <-c.done: // also before the first Recv: the reader may have had its turn back for a moment
+			p.giveBack(time.Since(began) > tick)
+			return true
+		default:
+		}
+		err := p.ch.RecvInto(m)
+		if errors.Is(err, msg.ErrInterrupted) {
+			if ctx.Err() == nil {
+				continue // meant for a caller who has gone
+			}
+			p.giveBack(true)
+			return false
+		}
+		if err == nil {
+			var kept bool
+			var run func()
+			if kept, _, run, err = p.dispatch(m); err != nil {
+				err = p.dies(err)
+			}
+			if kept {
+				m = getMessage()
+			}
+			if run != nil {
+				go run()
+			}
+		}
+		if err != nil {
+			p.end(err)
+			<-c.done
+			return true
+		}
+	}
 }
 
 // method is a handler, and what is known of the time that it takes.
