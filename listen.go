@@ -20,8 +20,8 @@ type ListenConfig struct {
 	// order of the kernel's queue, until a Conn is closed.
 	MaxConns int
 
-	// Buffer is the size of the kernel's buffer each way, in bytes. Zero: 64 KiB, or the system's default where that
-	// is more.
+	// Buffer is the size of the kernel's buffer, in bytes. Zero: 64 KiB, or the system's default where that is more.
+	// Unix counts a buffer for the side that sends: there it is what the server may have on its way.
 	Buffer int
 
 	// Messages keeps message boundaries: a message-type pipe, read in message mode; SOCK_SEQPACKET on Linux and
@@ -29,8 +29,8 @@ type ListenConfig struct {
 	Messages bool
 
 	// SDDL, on Windows, replaces what Policy compiles to as the pipe's security descriptor. It must name an owner and a
-	// DACL, and should grant clients 0x12019b and no more: with GENERIC_WRITE they could play server. The peer's token is then checked against the descriptor itself, and against Policy only where one is
-	// set. Ignored elsewhere.
+	// DACL, and should grant clients 0x12019b and no more: with GENERIC_WRITE they could play server. The peer's token
+	// is then checked against the descriptor itself, and against Policy only where one is set. Ignored elsewhere.
 	SDDL string
 }
 

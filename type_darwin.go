@@ -7,8 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const receiveFlags = 0 // macOS has no MSG_CMSG_CLOEXEC
-
 // inbox: there is none.
 type inbox struct{}
 

@@ -452,3 +452,47 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations for a message", n)
 	}
 }
+
+// An interrupted Recv loses nothing, whether it waited between two messages or within one.
+func TestInterrupt(t *testing.T) {
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		greet(t, a, b)
+		go func() {
+			for i := range 200 {
+				if err := a.Send(msg.Message{Data: pattern(i, i*1000)}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(50 * time.Microsecond):
+					b.Interrupt()
+				}
+			}
+		}()
+		interrupts := 0
+		for i := range 200 {
+			m, err := b.Recv()
+			for errors.Is(err, msg.ErrInterrupted) {
+				interrupts++
+				m, err = b.Recv()
+			}
+			if err != nil || !bytes.Equal(m.Data, pattern(i, i*1000)) {
+				t.Fatalf("message %d: %d bytes, %v", i, len(m.Data), err)
+			}
+		}
+		for {
+			if _, err := b.Recv(); errors.Is(err, msg.ErrInterrupted) { // one that waits for nothing
+				break
+			}
+		}
+		t.Log(interrupts, "interrupts")
+	})
+}
