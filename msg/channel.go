@@ -1,9 +1,11 @@
 package msg
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +31,7 @@ const (
 
 // A Message is what one Send sends and one Recv receives.
 type Message struct {
-	// Data is copied by Send. What Recv returns is yours.
+	// Data may be used again when Send returns. What Recv returns is yours; Free gives it back for later messages.
 	Data []byte
 
 	// Buffers belong to the peer once they were sent. What Recv returns is yours, to be released.
@@ -48,6 +50,7 @@ type Channel struct {
 	r     reader
 
 	closing sync.Once
+	lim     atomic.Uint64 // see limit: message above, buffers below
 	greeted chan struct{} // closed when the peer's hello is here
 	peer    hello         // valid then
 }
@@ -59,6 +62,7 @@ func New(c net.Conn, cfg *Config) *Channel {
 		cfg = &Config{}
 	}
 	ch := &Channel{c: c, greeted: make(chan struct{})}
+	ch.lim.Store(leastData << 32) // what everybody takes: spec/wire.md, 1.6
 	err := ch.configure(*cfg)
 	ch.bad = err
 	ch.w.init(c, ch.hello.append(nil), err)
@@ -92,12 +96,8 @@ func (ch *Channel) Conn() net.Conn { return ch.c }
 
 // limit is what a message to the peer may have: our own limits, and the peer's where they are known.
 func (ch *Channel) limit() limits {
-	select {
-	case <-ch.greeted:
-		return limits{min(ch.own.message, ch.peer.maxMessage), min(ch.own.buffers, ch.peer.maxBuffers)}
-	default:
-		return limits{leastData, 0} // what everybody takes: spec/wire.md, 1.6
-	}
+	l := ch.lim.Load()
+	return limits{uint32(l >> 32), uint32(l)}
 }
 
 // MaxMessage is the most bytes of data that a message to the peer may have: 64 KiB until the peer's hello has come, then the
@@ -123,6 +123,9 @@ func (ch *Channel) Send(m Message) error {
 	if ch.bad != nil {
 		return ch.bad
 	}
+	if len(m.Buffers) == 0 {
+		return ch.SendData(context.Background(), m.Data)
+	}
 	h, ok := messageHeader(m)
 	lim := ch.limit()
 	bulk := uint64(h.length) - uint64(len(m.Data)) - refSize*uint64(len(m.Buffers))
@@ -130,14 +133,32 @@ func (ch *Channel) Send(m Message) error {
 	case len(m.Buffers) > maxBuffers:
 		return fmt.Errorf("%w: it has %d buffers; at most %d may be", ErrTooLarge, len(m.Buffers), maxBuffers)
 	case uint64(len(m.Data)) > uint64(lim.message):
-		return fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrTooLarge, len(m.Data), lim.message)
+		return tooLarge(len(m.Data), lim)
 	case !ok || bulk > uint64(lim.buffers):
 		return fmt.Errorf("%w: its buffers are above the limit of %d bytes", ErrTooLarge, lim.buffers)
 	}
-	if len(m.Buffers) == 0 {
-		return ch.w.send(h, m.Data)
-	}
 	return ch.sendBuffers(h, m)
+}
+
+func tooLarge(n int, lim limits) error {
+	return fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrTooLarge, n, lim.message)
+}
+
+// SendData sends a message whose data is the parts of data, one behind the other, so that a head and a body need not be
+// copied together. When ctx ends, it does not wait for the peer to read any more: what has not left is copied and sent later,
+// since a message can't be taken back. Otherwise it is Send.
+func (ch *Channel) SendData(ctx context.Context, data ...[]byte) error {
+	if ch.bad != nil {
+		return ch.bad
+	}
+	n := 0
+	for _, p := range data {
+		n += len(p)
+	}
+	if lim := ch.limit(); uint64(n) > uint64(lim.message) {
+		return tooLarge(n, lim)
+	}
+	return ch.w.send(ctx, header{uint32(n), kindMessage, 0}, data...)
 }
 
 func (ch *Channel) sendBuffers(h header, m Message) error {
@@ -153,7 +174,7 @@ func (ch *Channel) sendBuffers(h header, m Message) error {
 		parts[0] = appendRef(parts[0], len(b))
 		parts = append(parts, b)
 	}
-	return ch.w.send(h, parts...)
+	return ch.w.send(context.Background(), h, parts...)
 }
 
 // Recv receives the next message. It returns io.EOF when the peer has closed between two messages, net.ErrClosed after
@@ -210,6 +231,7 @@ func (ch *Channel) greet() error {
 		return ch.r.err
 	}
 	ch.peer = peer
+	ch.lim.Store(uint64(min(ch.own.message, peer.maxMessage))<<32 | uint64(min(ch.own.buffers, peer.maxBuffers)))
 	close(ch.greeted)
 	return nil
 }

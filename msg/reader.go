@@ -30,7 +30,7 @@ type reader struct {
 const (
 	leastRead = 4 << 10
 	mostRead  = 64 << 10
-	firstTake = 256 << 10 // memory taken on the word of a length alone; beyond, it grows with the bytes
+	firstTake = 256 << 10 // memory that is taken on the word of a length alone
 )
 
 func (r *reader) init(c net.Conn, lim limits, err error) {
@@ -160,7 +160,7 @@ func (r *reader) body(h header, m *Message) (err error) {
 		if err != nil {
 			return err
 		}
-		m.Buffers = append(m.Buffers, newMemory(b))
+		m.Buffers = append(m.Buffers, newMemory(b[:n:n]))
 	}
 	return nil
 }
@@ -193,16 +193,21 @@ func (r *reader) whole(n int) (b []byte, err error) {
 	}
 }
 
-// take reads until b has n bytes. What it returns with an error is what has come.
+// take reads until b has n bytes. What it returns with an error is what has come. Memory is not taken on the word of a
+// length alone, beyond firstTake: it grows with the bytes, unless it was there already.
 func (r *reader) take(b []byte, n int) ([]byte, error) {
-	if cap(b) < min(n, firstTake) {
-		b = append(make([]byte, 0, min(n, firstTake)), b...)
+	if cap(b) < n {
+		if more := pooled(n); more != nil {
+			more = append(more, b...)
+			Free(b)
+			b = more
+		} else {
+			b = grow(b, min(n, firstTake)-len(b))
+		}
 	}
 	for len(b) < n {
 		if len(b) == cap(b) {
-			more := make([]byte, len(b), min(n, 2*len(b))) // no more than n, which has a limit
-			copy(more, b)
-			b = more
+			b = grow(b, min(n-len(b), len(b)))
 		}
 		room := b[len(b):min(n, cap(b))]
 		var k int

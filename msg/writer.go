@@ -2,9 +2,11 @@ package msg
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"syscall"
@@ -16,22 +18,23 @@ import (
 type writer struct {
 	c net.Conn
 
-	mu      sync.Mutex
-	cond    sync.Cond // of mu: a write has ended
-	pending []byte    // what waits to be written; not to be touched by the writing goroutine, which swaps it
-	spare   []byte
-	joined  int // frames in pending, the hello aside
-	batch   int // frames in the last write: above 1, senders come at once, and a writer yields to them first
-	large   int // senders that wait to write their own memory; the small ones let them go first
-	writing bool
-	closed  bool
-	err     error
+	mu       sync.Mutex
+	cond     sync.Cond // of mu: a write has ended, or a sender's context
+	rest     []byte    // of a write that was broken off; it goes before pending
+	pending  []byte    // what waits to be written
+	joined   int       // frames in pending, the hello aside
+	batch    int       // frames in the last write: above 1, senders come at once, and a writer yields to them first
+	large    int       // senders that wait to write their own memory; the small ones let them go first
+	writing  bool
+	broken   bool // the write under way was told to end
+	closed   bool
+	deadline time.Time // of all writes, once closed
+	err      error
 }
 
 const (
 	directSize = 256 << 10 // from here on a message is not copied, but written from the sender's memory
 	highWater  = 256 << 10 // pending bytes above which senders wait
-	keepSpare  = 1 << 20   // a larger buffer is not kept
 )
 
 func (w *writer) init(c net.Conn, hello []byte, err error) {
@@ -39,14 +42,19 @@ func (w *writer) init(c net.Conn, hello []byte, err error) {
 	w.cond.L = &w.mu
 }
 
-// send sends a frame of which h is the header and parts are the rest.
-func (w *writer) send(h header, parts ...[]byte) error {
+// send sends a frame of which h is the header and parts are the rest. When ctx ends, it does not wait any more: what the
+// peer has not read by then is copied, and sent by a goroutine.
+func (w *writer) send(ctx context.Context, h header, parts ...[]byte) error {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, w.breakOff)()
+	}
 	w.mu.Lock()
-	direct := h.length >= directSize
+	direct := h.length >= directSize && (resumes || ctx.Done() == nil)
 	if direct {
 		w.large++
 	}
-	for w.err == nil && !w.closed && (w.writing && (direct || len(w.pending) > highWater) || !direct && w.large > 0) {
+	for w.err == nil && !w.closed && ctx.Err() == nil &&
+		(w.writing && (direct || len(w.pending) > highWater) || !direct && w.large > 0) {
 		w.cond.Wait()
 	}
 	if direct {
@@ -57,19 +65,37 @@ func (w *writer) send(h header, parts ...[]byte) error {
 		defer w.mu.Unlock()
 		return cmp.Or(w.err, net.ErrClosed)
 	}
-	w.pending = appendHeader(w.pending, h)
+	left := ctx.Err() != nil || !resumes && ctx.Done() != nil
+	w.pending = appendHeader(grow(w.pending, headerSize), h)
 	w.joined++
-	if direct {
+	if direct && !left {
 		return w.drain(parts)
 	}
 	for _, p := range parts {
-		w.pending = append(w.pending, p...)
+		w.pending = append(grow(w.pending, len(p)), p...)
 	}
-	if w.writing {
+	switch {
+	case w.writing:
 		w.mu.Unlock()
+		return nil
+	case left:
+		w.writing = true
+		w.mu.Unlock()
+		go w.drainRest()
 		return nil
 	}
 	return w.drain(nil)
+}
+
+// breakOff lets senders go that wait.
+func (w *writer) breakOff() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.writing && resumes && !w.closed {
+		w.broken = true
+		w.c.SetWriteDeadline(time.Unix(1, 0))
+	}
+	w.cond.Broadcast()
 }
 
 // flush writes what is pending, if nobody does.
@@ -93,7 +119,7 @@ func (w *writer) drain(direct [][]byte) error {
 		w.mu.Lock()
 	}
 	w.write(direct)
-	if w.err == nil && len(w.pending) > 0 {
+	if w.err == nil && len(w.rest)+len(w.pending) > 0 {
 		w.mu.Unlock()
 		go w.drainRest()
 		return nil
@@ -103,7 +129,7 @@ func (w *writer) drain(direct [][]byte) error {
 
 func (w *writer) drainRest() {
 	w.mu.Lock()
-	for w.err == nil && len(w.pending) > 0 {
+	for w.err == nil && len(w.rest)+len(w.pending) > 0 {
 		w.write(nil)
 	}
 	w.end()
@@ -111,23 +137,37 @@ func (w *writer) drainRest() {
 
 // write writes what is pending, and the direct parts, with the lock released meanwhile.
 func (w *writer) write(direct [][]byte) {
-	b := w.pending
-	w.pending, w.batch, w.joined = w.spare[:0], w.joined, 0
+	b := w.rest
+	w.rest = nil
+	if len(b) == 0 {
+		b, w.pending = w.pending, nil
+		w.batch, w.joined = w.joined, 0
+	}
 	w.mu.Unlock()
-	_, err := w.c.Write(b)
-	for _, p := range direct {
-		if err == nil && len(p) > 0 {
-			_, err = w.c.Write(p)
+	n, err := w.c.Write(b)
+	left := b[n:]
+	for err == nil && len(direct) > 0 {
+		if n = 0; len(direct[0]) > 0 {
+			n, err = w.c.Write(direct[0])
 		}
+		left, direct = direct[0][n:], direct[1:]
 	}
 	w.mu.Lock()
+	if w.broken {
+		w.broken = false
+		w.c.SetWriteDeadline(w.deadline)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			w.rest = append([]byte(nil), left...)
+			for _, p := range direct {
+				w.rest = append(w.rest, p...)
+			}
+			err = nil
+		}
+	}
 	if w.err == nil {
 		w.err = err
 	}
-	w.spare = nil
-	if cap(b) <= keepSpare {
-		w.spare = b
-	}
+	Free(b)
 	w.cond.Broadcast()
 }
 
@@ -163,11 +203,12 @@ func (w *writer) finish() {
 	w.mu.Lock()
 	w.closed = true
 	if w.err == nil && (w.joined > 0 || w.writing && w.batch > 0) { // more than a hello
-		w.c.SetWriteDeadline(time.Now().Add(closeTime))
+		w.deadline = time.Now().Add(closeTime)
+		w.c.SetWriteDeadline(w.deadline)
 		for w.writing {
 			w.cond.Wait()
 		}
-		if w.err == nil && w.joined > 0 {
+		for w.err == nil && len(w.rest)+w.joined > 0 {
 			w.writing = true
 			w.write(nil)
 			w.writing = false

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,25 +12,32 @@ import (
 
 // outgoing is the calls of this side. Their numbers are places in a table, used again when the answer is here.
 type outgoing struct {
+	p       *Peer
 	mu      sync.Mutex
 	first   uint32 // the lowest number: 1 for the dialer, else 2
 	slots   []*call
-	free    []uint32 // places in slots
+	unused  []uint32 // places in slots
 	open    int      // calls that have no answer yet
 	limit   int      // of open
+	window  int64    // the credit of a new stream
 	waiters []chan struct{}
-	err     *Error // the connection has ended
+	err     *Error // no further calls: the other side drains, or the connection has ended
 }
 
 // call is one call of this side.
 type call struct {
-	done   chan struct{} // one token: the call is answered, or the connection has ended
-	stream uint32
-	m      *msg.Message // the answer, or
-	f      frame        //
-	fail   *Error       // an answer that is an error, or
-	err    *Error       // the end of the connection
-	mark   int64        // see Peer.quick; 0: not sent yet
+	ready  chan struct{} // one token: the call is answered, or the connection has ended
+	number uint32
+	stream *stream // a stream's; the rest is a unary call's
+
+	wantMeta        bool
+	header, trailer Metadata
+	small           []byte // memory for a small answer
+	data            []byte // the memory of another one
+	value           []byte // the answer, or
+	fail            *Error // an answer that is an error, or
+	err             *Error // the end of the connection
+	mark            int64  // see Peer.quick
 
 	// Of outgoing.mu: the caller does not wait any more, and a cancel is to be sent. The number is not free until that
 	// has happened and the answer has come, or the cancel would hit the number's next call.
@@ -40,28 +46,37 @@ type call struct {
 	answered  bool
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+var calls = sync.Pool{New: func() any { return &call{ready: make(chan struct{}, 1)} }}
 
-func (o *outgoing) init(dialer bool) {
-	o.first, o.limit = 2, leastCalls
+func (o *outgoing) init(p *Peer, dialer bool) {
+	o.p, o.first, o.limit, o.window = p, 2, leastCalls, leastWindow
 	if dialer {
 		o.first = 1
 	}
 }
 
-// waiting says whether a call has no answer yet.
-func (o *outgoing) waiting() bool {
+// allow sets how many calls may be open, and what streams begin with.
+func (o *outgoing) allow(calls int, window int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.open > 0
+	o.limit, o.window = calls, window
+	o.wake()
 }
 
-// allow sets how many calls may be open.
-func (o *outgoing) allow(n int) {
+// refuse lets no further calls begin.
+func (o *outgoing) refuse(err *Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.limit = n
-	o.wake()
+	o.stop(err)
+}
+
+// stop: mu is held.
+func (o *outgoing) stop(err *Error) {
+	o.err = err
+	for _, w := range o.waiters {
+		close(w)
+	}
+	o.waiters = nil
 }
 
 // wake lets waiters in, as far as there is room. mu is held.
@@ -72,37 +87,45 @@ func (o *outgoing) wake() {
 	}
 }
 
-// begin finds a number for a call. Where the other side runs as many calls as it wants to, it waits.
-func (o *outgoing) begin(ctx context.Context) (*call, error) {
+// begin finds a number for a call of which n bytes are to be sent; a stream gets its stream. Where the other side runs as many
+// calls as it wants to, it waits.
+func (o *outgoing) begin(ctx context.Context, n int, stream bool) (c *call, quick bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.err == nil && o.open >= o.limit {
 		turn := make(chan struct{})
 		o.waiters = append(o.waiters, turn)
 		o.mu.Unlock()
+		o.p.readOn()
 		select {
 		case <-turn:
 			o.mu.Lock()
 		case <-ctx.Done():
 			o.mu.Lock()
 			o.leave(turn)
-			return nil, contextError(ctx)
+			return nil, false, contextError(ctx)
 		}
 	}
 	if o.err != nil {
-		return nil, o.err
+		return nil, false, o.err
 	}
-	c := calls.Get().(*call)
+	c = calls.Get().(*call)
 	place := uint32(len(o.slots))
-	if n := len(o.free); n > 0 {
-		place, o.free = o.free[n-1], o.free[:n-1]
+	if n := len(o.unused); n > 0 {
+		place, o.unused = o.unused[n-1], o.unused[:n-1]
 		o.slots[place] = c
 	} else {
 		o.slots = append(o.slots, c)
 	}
 	o.open++
-	c.stream = o.first + 2*place
-	return c, nil
+	c.number = o.first + 2*place
+	if stream {
+		c.stream = newStream(o.p, c.number, true, o.window)
+	} else {
+		o.p.waiting.Add(1)
+	}
+	c.mark, quick = o.p.quick(n)
+	return c, quick, nil
 }
 
 // leave takes a waiter out; where its turn had come, the next one has it.
@@ -117,8 +140,8 @@ func (o *outgoing) leave(turn chan struct{}) {
 }
 
 // at is the call with this number, or nil. mu is held.
-func (o *outgoing) at(stream uint32) *call {
-	if place := (stream - o.first) / 2; uint64(place) < uint64(len(o.slots)) {
+func (o *outgoing) at(number uint32) *call {
+	if place := (number - o.first) / 2; uint64(place) < uint64(len(o.slots)) {
 		return o.slots[place]
 	}
 	return nil
@@ -126,37 +149,90 @@ func (o *outgoing) at(stream uint32) *call {
 
 // remove frees the number of c. mu is held.
 func (o *outgoing) remove(c *call) {
-	place := (c.stream - o.first) / 2
+	place := (c.number - o.first) / 2
 	o.slots[place] = nil
-	o.free = append(o.free, place)
+	o.unused = append(o.unused, place)
 	o.open--
 	o.wake()
 }
 
-// answer gives the answer to the caller who waits. kept: the message is the caller's now.
-func (o *outgoing) answer(f frame, m *msg.Message, heard func(mark int64)) (kept bool, err error) {
-	var fail *Error
-	if f.code != OK {
-		if fail, err = parseError(f.code, f.value); err != nil {
-			return false, err
-		}
+// free ends a stream's number.
+func (o *outgoing) free(number uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c := o.at(number); c != nil {
+		o.remove(c)
+		c.recycle()
 	}
+}
+
+// streamAt is the stream that the called side has sent data or credit for; nil for a unary call.
+func (o *outgoing) streamAt(f frame) (*stream, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c := o.at(f.stream)
+	switch {
+	case c == nil && f.typ == typeCredit:
+		return nil, nil // it crossed the last frame of the call
+	case c == nil:
+		return nil, fmt.Errorf("stream %d got data and is not open", f.stream)
+	case c.stream == nil && f.typ == typeData:
+		return nil, fmt.Errorf("stream %d got data and is a unary call", f.stream)
+	}
+	return c.stream, nil
+}
+
+// answer takes the close frame of the called side. m's memory may be taken.
+func (o *outgoing) answer(f frame, m *msg.Message) (err error) {
+	var fail *Error
+	if f.code != OK {
+		if fail, err = parseError(f.code, f.value); err != nil {
+			return err
+		}
+	}
+	o.mu.Lock()
+	c := o.at(f.stream)
 	if c == nil || c.answered {
-		return false, fmt.Errorf("stream %d was answered and is not open", f.stream)
+		o.mu.Unlock()
+		return fmt.Errorf("stream %d was answered and is not open", f.stream)
+	}
+	if f.code == OK && f.has(flagValue) != (c.stream == nil) {
+		o.mu.Unlock()
+		return fmt.Errorf("stream %d was answered as the other kind of call", f.stream)
 	}
 	c.answered = true
-	heard(c.mark)
+	o.p.heard(c.mark)
+	if s := c.stream; s != nil {
+		o.mu.Unlock()
+		s.answered(f, fail)
+		return nil
+	}
+	defer o.mu.Unlock()
 	if c.gone {
 		o.settle(c)
-		return false, nil
+		return nil
 	}
 	o.remove(c)
-	c.f, c.m, c.fail = f, m, fail
-	c.done <- struct{}{}
-	return true, nil
+	if c.wantMeta {
+		c.header, c.trailer = parseMetadata(f.header), parseMetadata(f.meta)
+	}
+	c.fail = fail
+	if fail == nil {
+		c.keep(f.value, m)
+	}
+	o.p.waiting.Add(-1)
+	c.ready <- struct{}{}
+	return nil
+}
+
+// keep copies a small answer, and takes m's memory for another one.
+func (c *call) keep(value []byte, m *msg.Message) {
+	if len(value) <= smallValue {
+		c.small = append(c.small[:0], value...)
+		c.value = c.small
+		return
+	}
+	c.data, c.value, m.Data = m.Data, value, nil
 }
 
 // settle frees the number of a call that its caller has left, if that can be. mu is held.
@@ -170,28 +246,23 @@ func (o *outgoing) settle(c *call) {
 // end fails all calls.
 func (o *outgoing) end(err *Error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.err = err
+	o.stop(err)
+	var streams []*stream
 	for _, c := range o.slots {
-		if c != nil && !c.gone {
+		switch {
+		case c == nil:
+		case c.stream != nil:
+			streams = append(streams, c.stream)
+		case !c.gone:
 			c.err = err
-			c.done <- struct{}{}
+			o.p.waiting.Add(-1)
+			c.ready <- struct{}{} // it may be recycled from now on
 		}
 	}
 	o.slots = nil
-	for _, w := range o.waiters {
-		close(w)
-	}
-	o.waiters = nil
-}
-
-// withdraw takes back a call that was not sent.
-func (o *outgoing) withdraw(c *call) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.at(c.stream) == c {
-		o.remove(c)
-		c.recycle()
+	o.mu.Unlock()
+	for _, s := range streams {
+		s.lost(err)
 	}
 }
 
@@ -199,134 +270,91 @@ func (o *outgoing) withdraw(c *call) {
 func (o *outgoing) abandon(c *call) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.at(c.stream) != c {
+	if o.at(c.number) != c || c.answered {
 		return false
 	}
 	c.gone = true
+	o.p.waiting.Add(-1)
 	return true
 }
 
 // recycle gives c back to the pool; its token must have been taken, or never been there.
 func (c *call) recycle() {
-	*c = call{done: c.done}
+	msg.Free(c.data)
+	*c = call{ready: c.ready, small: c.small}
 	calls.Put(c)
 }
 
-// The flow of a call, on both sides:
+// The flow of a unary call, on both sides:
 //
-//	Call (typed.go): encode                       read (peer.go)
-//	  do: begin, transmit ── open frame ──────────> open (serve.go): aside (turn.go), or a goroutine
-//	      wait                                        serve: decode, the handler, encode
+//	Peer.Call (peer.go): encode                   read (peer.go)
+//	  do: begin, SendData ── open frame ──────────> open (serve.go): aside (turn.go), or a goroutine
+//	      await                                       serve: decode, the handler, encode
 //	        <── answer <── read <── close frame ────  reply
 //	    decode
 
-// do makes a call. b is the whole open frame, but for its number; it may be used again when do returns. The answer's value
-// is in the message, to be given back by putMessage.
-func (p *Peer) do(ctx context.Context, b []byte) (*msg.Message, []byte, error) {
-	if len(b) > leastMessage { // the other side may not take as much: its hello says
+// do makes a unary call. b is the whole open frame, but for its number and for the rest of the value, which is tail; both may be
+// used again when do returns. The answer is in the call that it returns, to be recycled.
+func (p *Peer) do(ctx context.Context, b, tail []byte, wantMeta bool) (*call, error) {
+	n := len(b) + len(tail)
+	if err := p.fits(ctx, n); err != nil {
+		return nil, err
+	}
+	c, quick, err := p.out.begin(ctx, n, false)
+	if err != nil {
+		return nil, err
+	}
+	c.wantMeta = wantMeta
+	binary.LittleEndian.PutUint32(b, c.number)
+	sending := ctx
+	if quick {
+		sending = context.Background()
+	}
+	p.ch.SendData(sending, b, tail) // its errors end the connection, which ends the call
+	if !p.awaitCall(ctx, c) {
+		if p.out.abandon(c) {
+			go p.sendCancel(c, CodeOf(ctx.Err()))
+			return nil, contextError(ctx)
+		}
+		<-c.ready // the answer came at the same time: it counts
+	}
+	if c.err != nil {
+		err := c.err
+		c.recycle()
+		return nil, err
+	}
+	return c, nil
+}
+
+// fits waits, for a frame that is longer than what every side takes, until the other side's hello says what this one takes.
+func (p *Peer) fits(ctx context.Context, n int) error {
+	if n <= leastMessage {
+		return nil
+	}
+	select {
+	case <-p.greeted:
+	default:
 		select {
 		case <-p.greeted:
 		case <-p.ended:
-			return nil, nil, p.unavailable()
+			return p.unavailable()
 		case <-ctx.Done():
-			return nil, nil, contextError(ctx)
+			return contextError(ctx)
 		}
 	}
-	if max := p.ch.MaxMessage(); len(b) > max {
-		return nil, nil, &Error{Code: ResourceExhausted, Message: fmt.Sprintf("the call has %d bytes, the limit is %d", len(b), max), cause: msg.ErrTooLarge}
+	if max := p.ch.MaxMessage(); n > max {
+		return &Error{Code: ResourceExhausted, Message: fmt.Sprintf("a frame of %d bytes is above the limit of %d", n, max), cause: msg.ErrTooLarge}
 	}
-	c, err := p.out.begin(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	p.pickUp() // a handler that calls back waits for what is to be read
-	binary.LittleEndian.PutUint32(b, c.stream)
-	if err := p.transmit(ctx, c, b); err != nil {
-		return nil, nil, err
-	}
-	if p.turn.change(lent, called) {
-		if !p.receiveFor(ctx, c) {
-			return p.leave(ctx, c)
-		}
-	} else {
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return p.leave(ctx, c)
-		}
-	}
-	return p.result(c)
-}
-
-// leave ends a call whose context has ended.
-func (p *Peer) leave(ctx context.Context, c *call) (*msg.Message, []byte, error) {
-	if !p.out.abandon(c) {
-		<-c.done // the answer came at the same time: it counts
-		return p.result(c)
-	}
-	go p.sendCancel(c, CodeOf(ctx.Err()))
-	return nil, nil, contextError(ctx)
-}
-
-// result is what came of a call whose token was taken.
-func (p *Peer) result(c *call) (*msg.Message, []byte, error) {
-	m, value, fail, ended := c.m, c.f.value, c.fail, c.err
-	c.recycle()
-	switch {
-	case ended != nil:
-		return nil, nil, ended
-	case fail != nil:
-		putMessage(m)
-		return nil, nil, fail
-	}
-	return m, value, nil
-}
-
-// transmit sends the open frame. Where the other side may not be reading, that happens in a goroutine, so that the context
-// can end the wait; b is copied then.
-func (p *Peer) transmit(ctx context.Context, c *call, b []byte) error {
-	mark, quick := p.quick(len(b))
-	p.out.mu.Lock()
-	c.mark = mark
-	p.out.mu.Unlock()
-	if ctx.Done() == nil || quick {
-		return p.sent(c, p.ch.Send(msg.Message{Data: b}))
-	}
-	b = append([]byte(nil), b...)
-	result := make(chan error, 1)
-	go func() { result <- p.ch.Send(msg.Message{Data: b}) }()
-	select {
-	case err := <-result:
-		return p.sent(c, err)
-	case <-ctx.Done():
-		if !p.out.abandon(c) {
-			return nil // the end of the connection, or even the answer
-		}
-		go func() {
-			if p.sent(c, <-result) == nil {
-				p.sendCancel(c, CodeOf(ctx.Err()))
-			}
-		}()
-		return contextError(ctx)
-	}
-}
-
-// sent looks at the error of sending c's open frame. Most end the connection, which ends the call.
-func (p *Peer) sent(c *call, err error) error {
-	if !errors.Is(err, msg.ErrTooLarge) {
-		return nil
-	}
-	p.out.withdraw(c) // cannot be, the limit was looked at; but a call must not hang
-	return &Error{Code: ResourceExhausted, Message: err.Error(), cause: err}
+	return nil
 }
 
 // sendCancel tells the other side that the caller of c has left.
 func (p *Peer) sendCancel(c *call, code Code) {
-	p.ch.Send(msg.Message{Data: appendClose(nil, c.stream, code)})
+	p.ch.SendData(context.Background(), appendCancel(nil, c.number, code))
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	c.cancelled = true
-	if p.out.at(c.stream) == c {
+	if p.out.at(c.number) == c {
 		p.out.settle(c)
 	}
 }

@@ -11,13 +11,42 @@ import (
 
 const (
 	headerSize = 8
-	typeOpen   = 1
-	typeClose  = 3
-	flagValue  = 0x01
-	flagTime   = 0x02
 	maxDetails = 64
 	maxText    = 1<<16 - 1
+	maxCredit  = 1<<31 - 1
 )
+
+// The types.
+const (
+	typeOpen   = 1
+	typeData   = 2
+	typeClose  = 3
+	typeCredit = 4
+	typeDrain  = 5
+	typePing   = 6
+	typePong   = 7
+)
+
+// The flags, in the order in which what they announce follows the header.
+const (
+	flagValue  = 0x01
+	flagTime   = 0x02
+	flagMeta   = 0x04
+	flagHeader = 0x08
+	flagStream = 0x10
+	flagEnd    = 0x20
+)
+
+// allowed is the flags that a type may have.
+var allowed = [...]uint8{
+	typeOpen:   flagValue | flagTime | flagMeta | flagStream,
+	typeData:   flagValue | flagMeta | flagEnd,
+	typeClose:  flagValue | flagMeta | flagHeader,
+	typeCredit: 0,
+	typeDrain:  0,
+	typePing:   0,
+	typePong:   0,
+}
 
 type frame struct {
 	stream  uint32
@@ -26,36 +55,77 @@ type frame struct {
 	codec   uint8  // open
 	code    Code   // close
 	timeout uint64 // open: nanoseconds left; 0: none
+	credit  uint32
 	method  []byte // open; a part of the input, as the next
-	value   []byte // open; close: the value, or the error's bytes
+	header  []byte // close: a metadata block, checked, as the next
+	meta    []byte // open, data, close
+	value   []byte // what is left: the value, or the error's bytes
 }
 
-func appendOpen(b []byte, stream uint32, codec uint8, method string, timeout uint64) []byte {
-	flags := uint8(flagValue)
+func (f frame) has(flag uint8) bool { return f.flags&flag != 0 }
+
+func appendFrame(b []byte, stream uint32, typ, flags uint8, at6 uint16) []byte {
+	b = binary.LittleEndian.AppendUint32(b, stream)
+	return append(b, typ, flags, uint8(at6), uint8(at6>>8))
+}
+
+// appendOpen appends all of an open frame but the value. kind is flagValue or flagStream.
+func appendOpen(b []byte, kind, codec uint8, method string, timeout uint64, meta Metadata) []byte {
+	flags := kind
 	if timeout != 0 {
 		flags |= flagTime
 	}
-	b = binary.LittleEndian.AppendUint32(b, stream)
-	b = append(b, typeOpen, flags, codec, uint8(len(method)))
+	if len(meta) != 0 {
+		flags |= flagMeta
+	}
+	b = appendFrame(b, 0, typeOpen, flags, uint16(codec)|uint16(len(method))<<8)
 	if timeout != 0 {
 		b = binary.LittleEndian.AppendUint64(b, timeout)
+	}
+	if len(meta) != 0 {
+		b = appendMetadata(b, meta)
 	}
 	return append(b, method...)
 }
 
-func appendClose(b []byte, stream uint32, code Code) []byte {
+// appendClose appends the answer of the called side, but for the value of a unary one. unary says what kind of call it is.
+func appendClose(b []byte, stream uint32, unary bool, header, trailer Metadata) []byte {
 	flags := uint8(0)
-	if code == OK {
+	if unary {
 		flags = flagValue
 	}
-	b = binary.LittleEndian.AppendUint32(b, stream)
-	return append(b, typeClose, flags, uint8(code), uint8(code>>8))
+	return appendEnd(b, stream, OK, flags, header, trailer)
 }
 
-// appendError appends a whole close frame for e. What does not fit is cut: details beyond 64, text at a character.
-func appendError(b []byte, stream uint32, e *Error, max int) []byte {
-	b = appendClose(b, stream, e.Code)
-	b = appendText(b, e.Message, min(maxText, max/2))
+func appendCancel(b []byte, stream uint32, code Code) []byte {
+	return appendFrame(b, stream, typeClose, 0, uint16(code))
+}
+
+func appendEnd(b []byte, stream uint32, code Code, flags uint8, header, trailer Metadata) []byte {
+	if len(header) != 0 {
+		flags |= flagHeader
+	}
+	if len(trailer) != 0 {
+		flags |= flagMeta
+	}
+	b = appendFrame(b, stream, typeClose, flags, uint16(code))
+	if len(header) != 0 {
+		b = appendMetadata(b, header)
+	}
+	if len(trailer) != 0 {
+		b = appendMetadata(b, trailer)
+	}
+	return b
+}
+
+func appendCredit(b []byte, stream uint32, n uint32) []byte {
+	return binary.LittleEndian.AppendUint32(appendFrame(b, stream, typeCredit, 0, 0), n)
+}
+
+// appendError appends a whole close frame for e. What does not fit into max is cut: details beyond 64, text at a character.
+func appendError(b []byte, stream uint32, e *Error, header, trailer Metadata, max int) []byte {
+	b = appendEnd(b, stream, e.Code, 0, header, trailer)
+	b = appendText(b, e.Message, min(maxText, (max-len(b))/2))
 	n := len(b)
 	b = append(b, 0, 0)
 	count := 0
@@ -92,56 +162,119 @@ func parseFrame(b []byte) (frame, error) {
 		return frame{}, fmt.Errorf("an rpc frame of %d bytes has no whole header", len(b))
 	}
 	f := frame{stream: binary.LittleEndian.Uint32(b), typ: b[4], flags: b[5]}
-	if f.stream == 0 {
-		return f, fmt.Errorf("an rpc frame has the stream 0")
+	at6 := binary.LittleEndian.Uint16(b[6:])
+	b = b[headerSize:]
+	switch {
+	case f.typ == 0 || int(f.typ) >= len(allowed):
+		return f, fmt.Errorf("an rpc frame has the type %d, which version 1 does not know", f.typ)
+	case f.flags&^allowed[f.typ] != 0:
+		return f, fmt.Errorf("a frame of the type %d has the flags %#x", f.typ, f.flags)
+	case (f.stream == 0) != (f.typ >= typeDrain):
+		return f, fmt.Errorf("a frame of the type %d has the stream %d", f.typ, f.stream)
+	case at6 != 0 && f.typ != typeOpen && f.typ != typeClose:
+		return f, fmt.Errorf("a frame of the type %d has %#x where 0 must be", f.typ, at6)
 	}
 	switch f.typ {
 	case typeOpen:
-		return parseOpen(f, b)
+		f.codec = uint8(at6)
+		return parseOpen(f, b, int(at6>>8))
+	case typeData:
+		return parseData(f, b)
 	case typeClose:
-		f.code = Code(binary.LittleEndian.Uint16(b[6:]))
-		f.value = b[headerSize:]
-		switch {
-		case f.code > Unauthenticated:
-			return f, fmt.Errorf("stream %d was closed with the code %d, which is none", f.stream, f.code)
-		case f.code == OK && f.flags != flagValue, f.code != OK && f.flags != 0:
-			return f, fmt.Errorf("stream %d was closed with the code %d and the flags %#x", f.stream, f.code, f.flags)
-		}
-		return f, nil
+		f.code = Code(at6)
+		return parseClose(f, b)
+	case typeCredit:
+		return parseCredit(f, b)
 	}
-	return f, fmt.Errorf("an rpc frame has the type %d, which version 1 does not know", f.typ)
+	if len(b) != 0 {
+		return f, fmt.Errorf("a frame of the type %d has %d bytes behind its header", f.typ, len(b))
+	}
+	return f, nil
 }
 
-func parseOpen(f frame, b []byte) (frame, error) {
-	f.codec = b[6]
-	n := int(b[7])
-	b = b[headerSize:]
+func parseOpen(f frame, b []byte, n int) (_ frame, err error) {
 	switch {
-	case f.flags&^(flagValue|flagTime) != 0:
-		return f, fmt.Errorf("stream %d was opened with the flags %#x, which version 1 does not know", f.stream, f.flags)
-	case f.flags&flagValue == 0:
-		return f, fmt.Errorf("stream %d was opened without a value", f.stream)
+	case f.has(flagValue) == f.has(flagStream):
+		return f, fmt.Errorf("stream %d was opened with the flags %#x, as no kind of call", f.stream, f.flags)
 	case n == 0:
 		return f, fmt.Errorf("stream %d was opened with an empty method", f.stream)
 	}
-	if f.flags&flagTime != 0 {
+	if f.has(flagTime) {
 		if len(b) < 8 {
 			return f, fmt.Errorf("stream %d was opened by a frame that ends in its time limit", f.stream)
 		}
 		f.timeout = max(binary.LittleEndian.Uint64(b), 1)
 		b = b[8:]
 	}
+	if f.has(flagMeta) {
+		if f.meta, b, err = cutMetadata(b); err != nil {
+			return f, fmt.Errorf("stream %d was opened with bad metadata: %w", f.stream, err)
+		}
+	}
 	if len(b) < n {
 		return f, fmt.Errorf("stream %d was opened by a frame that ends in its method", f.stream)
 	}
 	f.method, f.value = b[:n], b[n:]
-	if !utf8.Valid(f.method) {
+	switch {
+	case !utf8.Valid(f.method):
 		return f, fmt.Errorf("stream %d was opened with a method that is not UTF-8", f.stream)
+	case f.has(flagStream) && len(f.value) != 0:
+		return f, fmt.Errorf("stream %d was opened as a stream, with a value", f.stream)
 	}
 	return f, nil
 }
 
-// parseError reads what follows the header of a close frame with an error. It copies.
+func parseData(f frame, b []byte) (_ frame, err error) {
+	if f.flags == 0 {
+		return f, fmt.Errorf("stream %d got a data frame without flags", f.stream)
+	}
+	if f.has(flagMeta) {
+		if f.meta, b, err = cutMetadata(b); err != nil {
+			return f, fmt.Errorf("stream %d has a bad header: %w", f.stream, err)
+		}
+	}
+	if !f.has(flagValue) && len(b) != 0 {
+		return f, fmt.Errorf("stream %d got %d bytes that are no value", f.stream, len(b))
+	}
+	f.value = b
+	return f, nil
+}
+
+func parseClose(f frame, b []byte) (_ frame, err error) {
+	if f.has(flagHeader) {
+		if f.header, b, err = cutMetadata(b); err != nil {
+			return f, fmt.Errorf("stream %d was closed with a bad header: %w", f.stream, err)
+		}
+	}
+	if f.has(flagMeta) {
+		if f.meta, b, err = cutMetadata(b); err != nil {
+			return f, fmt.Errorf("stream %d was closed with a bad trailer: %w", f.stream, err)
+		}
+	}
+	f.value = b
+	switch {
+	case f.code > Unauthenticated:
+		return f, fmt.Errorf("stream %d was closed with the code %d, which is none", f.stream, f.code)
+	case f.code != OK && f.has(flagValue):
+		return f, fmt.Errorf("stream %d was closed with the code %d and a value", f.stream, f.code)
+	case f.code == OK && !f.has(flagValue) && len(b) != 0:
+		return f, fmt.Errorf("stream %d was closed with %d bytes that are no value", f.stream, len(b))
+	}
+	return f, nil
+}
+
+func parseCredit(f frame, b []byte) (frame, error) {
+	if len(b) != 4 {
+		return f, fmt.Errorf("a credit frame has %d bytes behind its header", len(b))
+	}
+	f.credit = binary.LittleEndian.Uint32(b)
+	if f.credit == 0 || f.credit > maxCredit {
+		return f, fmt.Errorf("stream %d was given a credit of %d", f.stream, f.credit)
+	}
+	return f, nil
+}
+
+// parseError reads what is left of a close frame with an error. It copies.
 func parseError(code Code, b []byte) (*Error, error) {
 	e := &Error{Code: code}
 	ok := true

@@ -2,6 +2,9 @@ package rpc
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,7 +16,7 @@ func TestErrorRoundTrip(t *testing.T) {
 		{Code: Internal, Message: "naïve"},
 		{Code: Unauthenticated, Message: "m", Details: []Detail{{"type.googleapis.com/x", []byte{1, 2}}, {"", []byte{}}}},
 	} {
-		b := appendError(nil, 7, e, 1<<20)
+		b := appendError(nil, 7, e, nil, nil, 1<<20)
 		f, err := parseFrame(b)
 		if err != nil || f.stream != 7 || f.code != e.Code {
 			t.Fatal(f, err)
@@ -40,7 +43,7 @@ func TestErrorIsCut(t *testing.T) {
 		e.Details = append(e.Details, Detail{"t", make([]byte, 2000)})
 	}
 	for _, max := range []int{64 << 10, 1 << 20} {
-		b := appendError(nil, 1, e, max)
+		b := appendError(nil, 1, e, Metadata{"k": {"v"}}, Metadata{"k": {"v"}}, max)
 		f, err := parseFrame(b)
 		if err != nil || len(b) > max {
 			t.Fatal(len(b), err)
@@ -53,16 +56,28 @@ func TestErrorIsCut(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	f.Add(append(appendOpen(nil, 1, 0, "echo", 77), "value"...))
-	f.Add(appendError(nil, 2, &Error{Code: Aborted, Message: "m", Details: []Detail{{"t", []byte("v")}}}, 1<<16))
-	f.Add(appendClose(nil, 3, Canceled))
+	md := Metadata{"k": {"v", ""}, "other": {"\x00"}}
+	f.Add(append(openFrame(1, flagValue, 0, "echo", 77, nil), "value"...))
+	f.Add(openFrame(1, flagStream, 0, "each", 0, md))
+	f.Add(appendError(nil, 2, &Error{Code: Aborted, Message: "m", Details: []Detail{{"t", []byte("v")}}}, md, md, 1<<16))
+	f.Add(appendCancel(nil, 3, Canceled))
+	f.Add(append(appendMetadata(appendFrame(nil, 3, typeData, flagMeta|flagValue, 0), md), "value"...))
+	f.Add(appendCredit(nil, 3, 4096))
+	f.Add(appendFrame(nil, 0, typePing, 0, 0))
+	for _, v := range vectorFrames(f) {
+		f.Add(v)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fr, err := parseFrame(b)
 		if err != nil {
 			return
 		}
 		if fr.typ == typeOpen {
-			again := append(appendOpen(nil, fr.stream, fr.codec, string(fr.method), fr.timeout), fr.value...)
+			if fr.has(flagMeta) {
+				checkMetadata(t, fr.meta)
+				return
+			}
+			again := append(openFrame(fr.stream, fr.flags&(flagValue|flagStream), fr.codec, string(fr.method), fr.timeout, nil), fr.value...)
 			if fr.flags&flagTime != 0 && bytes.Equal(b[8:16], make([]byte, 8)) {
 				return // no time left is the least time left
 			}
@@ -71,7 +86,9 @@ func FuzzFrame(f *testing.F) {
 			}
 			return
 		}
-		if fr.code == OK {
+		checkMetadata(t, fr.meta)
+		checkMetadata(t, fr.header)
+		if fr.typ != typeClose || fr.code == OK {
 			return
 		}
 		if e, err := parseError(fr.code, fr.value); err == nil && len(e.Details) > maxDetails {
@@ -104,4 +121,67 @@ func FuzzMessagePack(f *testing.F) {
 		}
 		_ = MessagePack.Unmarshal(b, &s)
 	})
+}
+
+// openFrame is a whole open frame, but for its value.
+func openFrame(stream uint32, kind, codec uint8, method string, timeout uint64, md Metadata) []byte {
+	b := appendOpen(nil, kind, codec, method, timeout, md)
+	binary.LittleEndian.PutUint32(b, stream)
+	return b
+}
+
+// checkMetadata: a block that the parser takes is one that may be sent, and comes out of a second trip as it went in.
+func checkMetadata(t *testing.T, block []byte) {
+	md := parseMetadata(block)
+	if err := md.check(); err != nil {
+		t.Fatalf("% x: %v", block, err)
+	}
+	again, rest, err := cutMetadata(appendMetadata(nil, md))
+	if err != nil || len(rest) != 0 || !reflect.DeepEqual(parseMetadata(again), md) {
+		t.Fatalf("% x became % x, %v", block, again, err)
+	}
+}
+
+// vectorFrames is every rpc frame of the vectors.
+func vectorFrames(tb testing.TB) (frames [][]byte) {
+	files, err := filepath.Glob("../spec/vectors/wire/*.txt")
+	if err != nil || len(files) == 0 {
+		tb.Fatal(err)
+	}
+	for _, file := range files {
+		_, body := readVector(tb, file)
+		i := bytes.Index(body, []byte("\n\n"))
+		if i < 0 {
+			continue
+		}
+		for b := body[i+2:]; len(b) >= 8; {
+			n := binary.LittleEndian.Uint32(b)
+			if uint64(n) > uint64(len(b)-8) {
+				break
+			}
+			frames = append(frames, b[8:8+n])
+			b = b[8+n:]
+		}
+	}
+	return frames
+}
+
+func TestMetadataLimits(t *testing.T) {
+	many := Metadata{}
+	for i := range maxEntries + 1 {
+		many[fmt.Sprint("k", i)] = []string{""}
+	}
+	for name, md := range map[string]Metadata{
+		"empty key": {"": {"v"}}, "upper case": {"Key": {"v"}}, "long key": {strings.Repeat("k", 65): {"v"}},
+		"space": {"a b": {"v"}}, "long value": {"k": {strings.Repeat("v", maxMetadata)}}, "many": many,
+	} {
+		if md.check() == nil {
+			t.Errorf("%s: was taken", name)
+		}
+	}
+	full := Metadata{"k": {strings.Repeat("v", maxMetadata-4)}}
+	if err := full.check(); err != nil {
+		t.Fatal(err)
+	}
+	checkMetadata(t, appendMetadata(nil, full)[2:])
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/standpipe/standpipe"
 	"github.com/standpipe/standpipe/msg"
@@ -22,6 +23,9 @@ type options struct {
 	codec      Codec
 	maxMessage int
 	maxCalls   int
+	maxQueued  int64
+	keepalive  time.Duration
+	wrap       []Interceptor
 	log        *slog.Logger
 	server     *Server // nil: nothing may be called here
 }
@@ -30,6 +34,7 @@ const (
 	leastMessage = 64 << 10 // what every side takes
 	leastCalls   = 16       // what every side runs at once, and what may be sent before its hello came
 	defaultCalls = 1024
+	defaultQueue = 256 << 20
 )
 
 func (o options) fill() options {
@@ -38,6 +43,9 @@ func (o options) fill() options {
 	}
 	if o.maxCalls == 0 {
 		o.maxCalls = defaultCalls
+	}
+	if o.maxQueued == 0 {
+		o.maxQueued = defaultQueue
 	}
 	if o.log == nil {
 		o.log = slog.Default()
@@ -51,6 +59,9 @@ func (o options) check() error {
 	}
 	if o.maxMessage != 0 && (o.maxMessage < 64<<10 || int64(o.maxMessage) > 1<<32-1) {
 		return fmt.Errorf("rpc: MaxMessage is %d; it must be from 65536 to 4294967295", o.maxMessage)
+	}
+	if o.maxQueued < leastWindow {
+		return fmt.Errorf("rpc: MaxQueued is %d; it must be at least %d", o.maxQueued, leastWindow)
 	}
 	if name := o.codec.Name(); !allValid([]string{name}) {
 		return fmt.Errorf("rpc: a codec can't be called %q: 1 to 32 of a-z, 0-9, '.', '+' and '-'", name)
@@ -89,19 +100,26 @@ type Peer struct {
 	ended   chan struct{}
 	err     error // why; valid when ended is closed
 
-	sentBytes atomic.Int64 // what was sent
-	readBytes atomic.Int64 // what of it the other side has read for certain
+	sentBytes atomic.Int64  // what was sent
+	readBytes atomic.Int64  // what of it the other side has read for certain
+	held      atomic.Int64  // see hold
+	waiting   atomic.Int32  // goroutines that wait for something to be read
+	frames    atomic.Uint32 // that came
+	silent    atomic.Bool   // keepalive has given up
 
-	out outgoing
-	in  incoming
+	draining chan struct{} // closed when the other side takes no further calls
+	drained  bool          // it is closed
+	pinged   atomic.Bool   // a pong is on its way
 
-	running sync.WaitGroup // calls that are served
-	turn    turn
+	out  outgoing
+	in   incoming
+	turn turn
 }
 
 func newPeer(c net.Conn, o options, dialer bool) *Peer {
-	p := &Peer{o: o, codecs: o.codecs(), dialer: dialer, greeted: make(chan struct{}), ended: make(chan struct{})}
-	p.ctx, p.cancel = context.WithCancel(context.WithValue(context.Background(), peerKey{}, p))
+	p := &Peer{o: o, codecs: o.codecs(), dialer: dialer, greeted: make(chan struct{}), ended: make(chan struct{}),
+		draining: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
 	var names []string
 	for _, c := range p.codecs {
 		names = append(names, c.Name())
@@ -109,19 +127,12 @@ func newPeer(c net.Conn, o options, dialer bool) *Peer {
 	p.ch = msg.New(c, &msg.Config{MaxMessage: o.maxMessage, Keys: map[string]string{
 		"codecs":    strings.Join(names, " "),
 		"max-calls": strconv.Itoa(o.maxCalls),
+		"window":    strconv.Itoa(leastWindow),
 	}})
-	p.out.init(dialer)
+	p.out.init(p, dialer)
 	p.in.init()
 	p.turn.init()
 	go p.begin()
-	return p
-}
-
-type peerKey struct{}
-
-// PeerFrom, in a handler, is who calls. It is nil for a context that is not from a handler.
-func PeerFrom(ctx context.Context) *Peer {
-	p, _ := ctx.Value(peerKey{}).(*Peer)
 	return p
 }
 
@@ -150,7 +161,11 @@ func (p *Peer) Err() error {
 	}
 }
 
-// Close ends the connection. Calls that wait fail with Unavailable, and the contexts of handlers end. It does not wait
+// Draining is closed when the other side has said that it takes no further calls: it is about to end. Those that run go on;
+// further ones fail with Unavailable at once.
+func (p *Peer) Draining() <-chan struct{} { return p.draining }
+
+// Close ends the connection. Calls that wait, and the Sends and Recvs of streams, fail with Unavailable, and the contexts of handlers end. It does not wait
 // for the handlers. Further calls do nothing.
 func (p *Peer) Close() error {
 	err := p.ch.Close()
@@ -174,6 +189,9 @@ func (p *Peer) begin() {
 		return
 	}
 	close(p.greeted)
+	if p.o.keepalive > 0 {
+		go p.keepAlive()
+	}
 	p.read()
 }
 
@@ -189,13 +207,10 @@ func (p *Peer) read() {
 			p.end(err)
 			return
 		}
-		kept, ours, run, err := p.dispatch(m)
+		ours, run, err := p.dispatch(m)
 		if err != nil {
 			p.end(p.dies(err))
 			return
-		}
-		if kept {
-			m = getMessage()
 		}
 		if run != nil && !p.aside(run) || ours && !p.lend() {
 			putMessage(m)
@@ -210,10 +225,14 @@ func (p *Peer) end(err error) {
 	if errors.As(err, &pe) {
 		p.o.log.Warn("rpc: the connection died", "error", err, "peer", p.Identity())
 	}
+	if p.silent.Load() {
+		err = errSilent
+	}
 	p.ch.Close()
 	p.cancel()
 	p.err = err
 	close(p.ended)
+	p.in.end()
 	p.out.end(p.unavailable())
 }
 
@@ -223,31 +242,61 @@ func (p *Peer) dies(err error) error {
 	return &msg.ProtocolError{Text: err.Error()}
 }
 
-// dispatch gives the message to whom it belongs. kept: it is theirs now; ours: it was an answer to a call of this side. run,
-// where there is one, is a call to be run.
-func (p *Peer) dispatch(m *msg.Message) (kept, ours bool, run func(), err error) {
+// dispatch gives a frame to whom it belongs. ours: somebody here may have waited for it. run, where there is one, is a call to be
+// run. m's memory may have been taken.
+func (p *Peer) dispatch(m *msg.Message) (ours bool, run *served, err error) {
 	for _, b := range m.Buffers {
 		b.Release()
 	}
 	f, err := parseFrame(m.Data)
 	if err != nil {
-		return false, false, nil, err
+		return false, nil, err
 	}
-	ours = f.stream%2 == 1 == p.dialer // opened by this side
-	switch {
-	case f.typ == typeOpen && ours:
-		err = fmt.Errorf("stream %d was opened by the wrong side", f.stream)
-	case f.typ == typeOpen:
-		kept = true
+	p.frames.Add(1)
+	ours = f.stream%2 == 1 == p.dialer && f.stream != 0 // opened by this side
+	switch f.typ {
+	case typeOpen:
+		if ours {
+			return ours, nil, fmt.Errorf("stream %d was opened by the wrong side", f.stream)
+		}
 		run, err = p.open(f, m)
-	case ours:
-		kept, err = p.out.answer(f, m, p.heard)
-	case f.code != Canceled && f.code != DeadlineExceeded, len(f.value) > 0:
-		err = fmt.Errorf("stream %d was cancelled with the code %d and %d bytes", f.stream, f.code, len(f.value))
-	default:
-		p.in.cancel(f.stream)
+	case typeData, typeCredit:
+		err = p.flow(f, m, ours)
+	case typeClose:
+		switch {
+		case ours:
+			err = p.out.answer(f, m)
+		case f.code != Canceled && f.code != DeadlineExceeded, f.flags != 0, len(f.value) > 0:
+			err = fmt.Errorf("stream %d was cancelled with the code %d, the flags %#x and %d bytes", f.stream, f.code, f.flags, len(f.value))
+		default:
+			p.in.cancel(f.stream, f.code)
+		}
+	case typeDrain:
+		if !p.drained {
+			p.drained = true
+			close(p.draining)
+			p.out.refuse(errDraining)
+		}
+	case typePing:
+		p.pong()
 	}
-	return kept, ours, run, err
+	return ours, run, err
+}
+
+// flow gives a frame to the stream that it belongs to.
+func (p *Peer) flow(f frame, m *msg.Message, ours bool) error {
+	at := p.in.streamAt
+	if ours {
+		at = p.out.streamAt
+	}
+	s, err := at(f)
+	switch {
+	case s == nil || err != nil:
+		return err
+	case f.typ == typeData:
+		return s.push(f, m)
+	}
+	return s.give(int64(f.credit))
 }
 
 // unavailable is the error of calls that the end of the connection ended.
@@ -274,20 +323,42 @@ func (p *Peer) dialError() error {
 
 // greet takes the hello's lines that belong to this package.
 func (p *Peer) greet(keys map[string]string) error {
-	p.in.names = strings.Fields(keys["codecs"])
-	if len(p.in.names) > 16 || strings.Join(p.in.names, " ") != keys["codecs"] || !allValid(p.in.names) {
+	names := strings.Fields(keys["codecs"])
+	if len(names) > 16 || strings.Join(names, " ") != keys["codecs"] || !allValid(names) {
 		return fmt.Errorf("the hello says codecs: %q, which is not a list of at most 16 names", keys["codecs"])
 	}
-	calls := leastCalls
-	if s, ok := keys["max-calls"]; ok {
-		n, err := strconv.ParseUint(s, 10, 16)
-		if err != nil || n < leastCalls {
-			return fmt.Errorf("the hello says max-calls: %q, which is not a number from %d to 65535", s, leastCalls)
-		}
-		calls = int(n)
+	calls, err := number(keys, "max-calls", leastCalls, 65535)
+	if err != nil {
+		return err
 	}
-	p.out.allow(calls)
+	window, err := number(keys, "window", leastWindow, maxCredit)
+	if err != nil {
+		return err
+	}
+	p.in.names, p.in.window = names, window
+	for _, name := range names {
+		i := slices.IndexFunc(p.codecs, func(c Codec) bool { return c.Name() == name })
+		if i < 0 {
+			p.in.codecs = append(p.in.codecs, nil)
+			continue
+		}
+		p.in.codecs = append(p.in.codecs, p.codecs[i])
+	}
+	p.out.allow(int(calls), window)
 	return nil
+}
+
+// number is a line of the hello; least, where it is missing.
+func number(keys map[string]string, key string, least, most int64) (int64, error) {
+	s, ok := keys[key]
+	if !ok {
+		return least, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || int64(n) < least || int64(n) > most {
+		return 0, fmt.Errorf("the hello says %s: %q, which is not a number from %d to %d", key, s, least, most)
+	}
+	return int64(n), nil
 }
 
 // quick counts n bytes to be sent, and says whether so little is on its way that the kernel's buffer takes it, whatever the
@@ -303,15 +374,15 @@ func (p *Peer) heard(mark int64) {
 	}
 }
 
-const mostKept = 4 << 20 // a larger piece of memory is not kept for the next call
-
 var messages = sync.Pool{New: func() any { return new(msg.Message) }}
 
 func getMessage() *msg.Message { return messages.Get().(*msg.Message) }
 
-// putMessage gives a message back, unless it grew large.
+// putMessage gives a message back, and its memory where that is large.
 func putMessage(m *msg.Message) {
-	if m != nil && cap(m.Data) <= mostKept {
-		messages.Put(m)
+	if cap(m.Data) > leastMessage {
+		msg.Free(m.Data)
+		m.Data = nil
 	}
+	messages.Put(m)
 }

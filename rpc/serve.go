@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,66 +12,126 @@ import (
 
 // incoming is the calls of the other side.
 type incoming struct {
-	names []string // the other side's codecs
+	codecs []Codec // the other side's, by its own places; nil: unknown here
+	names  []string
+	window int64 // the credit of a new stream
 
 	mu       sync.Mutex
-	calls    map[uint32]context.CancelFunc
-	busy     int // goroutines, from open to the end of the reply
-	draining chan struct{}
-	idle     bool // draining is closed
+	calls    map[uint32]*served
+	contexts contexts
+	busy     int // handlers, from open to the end of the reply
+	draining bool
+	quiet    []chan struct{} // to be closed when none is busy
 }
 
-func (in *incoming) init() { in.calls = map[uint32]context.CancelFunc{} }
+// served is one call of the other side.
+type served struct {
+	p      *Peer
+	number uint32
+	m      *route
+	codec  Codec
+	ctx    *callContext
+	stream *stream // a stream's
+
+	small []byte // memory for a small value
+	data  []byte // the memory of another one
+	value []byte // a unary call's, in one of the two
+	held  int64  // of value, see Peer.hold
+
+	out  []byte // the close frame; a handler of a unary call appends its result,
+	tail []byte // and may have the rest of it elsewhere
+
+	start func() // serve, made once
+}
+
+var serveds = sync.Pool{New: func() any { return &served{} }}
+
+func (in *incoming) init() { in.calls = map[uint32]*served{} }
 
 // cancel ends the context of a call, if there still is one.
-func (in *incoming) cancel(stream uint32) {
+func (in *incoming) cancel(number uint32, code Code) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if cancel := in.calls[stream]; cancel != nil {
-		cancel()
+	if c := in.calls[number]; c != nil {
+		err := context.Canceled
+		if code == DeadlineExceeded {
+			err = context.DeadlineExceeded
+		}
+		c.ctx.cancel(err)
 	}
 }
 
-// end takes a call out of the table; from then on the other side may use its number again.
-func (in *incoming) end(stream uint32) {
+// streamAt is the stream that the opener has sent data or credit for; nil where it has ended, or is no stream.
+func (in *incoming) streamAt(f frame) (*stream, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if cancel := in.calls[stream]; cancel != nil {
-		cancel()
+	c := in.calls[f.stream]
+	switch {
+	case c == nil:
+		return nil, nil
+	case c.stream == nil && f.typ == typeData:
+		return nil, fmt.Errorf("stream %d got data and is a unary call", f.stream)
 	}
-	delete(in.calls, stream)
+	return c.stream, nil
 }
 
-// left counts a goroutine out.
+// forget takes a call out of the table; from then on the other side may use its number again.
+func (in *incoming) forget(number uint32) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.calls, number)
+}
+
+// left counts a handler out.
 func (in *incoming) left() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.busy--
-	in.settle()
-}
-
-// settle closes draining when nothing runs any more. mu is held.
-func (in *incoming) settle() {
-	if in.draining != nil && in.busy == 0 && !in.idle {
-		in.idle = true
-		close(in.draining)
+	if in.busy == 0 {
+		for _, c := range in.quiet {
+			close(c)
+		}
+		in.quiet = nil
 	}
 }
 
-// drain refuses calls from now on. What it returns is closed when those that run have been answered.
-func (p *Peer) drain() <-chan struct{} {
+// whenQuiet is closed when no handler runs, and each has been answered.
+func (in *incoming) whenQuiet() <-chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.busy == 0 {
+		return closed
+	}
+	c := make(chan struct{})
+	in.quiet = append(in.quiet, c)
+	return c
+}
+
+// end ends the contexts of all handlers, and their streams.
+func (in *incoming) end() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.draining = true
+	for _, c := range in.calls {
+		c.ctx.cancel(context.Canceled)
+	}
+}
+
+// drain refuses calls from now on, and tells the other side.
+func (p *Peer) drain() {
 	p.in.mu.Lock()
-	defer p.in.mu.Unlock()
-	if p.in.draining == nil {
-		p.in.draining = make(chan struct{})
+	told := p.in.draining
+	p.in.draining = true
+	p.in.mu.Unlock()
+	if !told {
+		go p.ch.SendData(p.ctx, appendFrame(nil, 0, typeDrain, 0, 0))
 	}
-	p.in.settle()
-	return p.in.draining
 }
 
-// open takes a call of the other side, whose message is its now. It runs in a goroutine of its own, or is returned, to be
-// run by the reader.
-func (p *Peer) open(f frame, m *msg.Message) (run func(), err error) {
+// open takes a call of the other side. It runs in a goroutine of its own, or is returned, to be run by the reader. m's memory may be
+// taken.
+func (p *Peer) open(f frame, m *msg.Message) (run *served, err error) {
+	how := p.o.server.lookup(f.method)
 	in := &p.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -82,47 +141,96 @@ func (p *Peer) open(f frame, m *msg.Message) (run func(), err error) {
 	if in.busy >= 2*p.o.maxCalls {
 		return nil, fmt.Errorf("%d calls at once, where %d were allowed", in.busy, p.o.maxCalls)
 	}
-	var refused *Error
-	switch {
-	case in.draining != nil:
-		refused = Errorf(Unavailable, "the other side is about to end")
-	case len(in.calls) >= p.o.maxCalls:
-		refused = Errorf(ResourceExhausted, "more than %d calls at once", p.o.maxCalls)
-	}
 	in.busy++
-	if refused != nil {
-		putMessage(m)
-		p.running.Go(func() {
+	if refused := p.refused(f, how); refused != nil {
+		b := appendError(nil, f.stream, refused, nil, nil, p.ch.MaxMessage())
+		go func() {
 			defer in.left()
-			p.reply(appendError(nil, f.stream, refused, p.ch.MaxMessage()))
-		})
+			p.ch.SendData(p.ctx, b)
+		}()
 		return nil, nil
 	}
-	ctx, cancel := p.callContext(f)
-	in.calls[f.stream] = cancel
-	how := p.o.server.lookup(f.method)
-	run = func() {
-		defer p.running.Done()
-		defer in.left()
-		p.serve(ctx, how, f, m)
+	c := serveds.Get().(*served)
+	if c.start == nil {
+		c.start = c.serve
 	}
-	p.running.Add(1)
+	c.p, c.number, c.m, c.ctx = p, f.stream, how, in.contexts.make()
+	c.codec = in.codecs[f.codec]
+	c.ctx.p = p
+	if len(f.meta) > 0 {
+		c.ctx.meta = append([]byte(nil), f.meta...)
+	}
+	in.calls[f.stream] = c
+	const longest = uint64(100 * 365 * 24 * time.Hour)
+	if f.timeout != 0 && f.timeout < longest {
+		c.ctx.limit(time.Duration(f.timeout))
+	}
+	if f.has(flagStream) {
+		s := newStream(p, f.stream, false, in.window)
+		s.ctx, s.hctx, s.codec = c.ctx, c.ctx, c.codec
+		c.stream, c.ctx.stream = s, s
+		go c.start()
+		return nil, nil
+	}
+	c.held = int64(len(f.value))
+	if len(f.value) <= smallValue {
+		c.small = append(c.small[:0], f.value...)
+		c.value = c.small
+	} else {
+		c.data, c.value, m.Data = m.Data, f.value, nil
+	}
 	if how.quick() && !p.ch.Buffered() {
-		return run, nil
+		return c, nil
 	}
-	go run()
+	go c.start()
 	return nil, nil
 }
 
-func (p *Peer) callContext(f frame) (context.Context, context.CancelFunc) {
-	const longest = uint64(100 * 365 * 24 * time.Hour)
-	if f.timeout == 0 || f.timeout > longest {
-		return context.WithCancel(p.ctx)
+// refused is why a call can't even begin, or nil. in.mu is held. What it finds here takes no handler.
+func (p *Peer) refused(f frame, how *route) *Error {
+	in := &p.in
+	switch {
+	case in.draining:
+		return errDraining
+	case len(in.calls) >= p.o.maxCalls:
+		return Errorf(ResourceExhausted, "more than %d calls at once", p.o.maxCalls)
+	case how == nil:
+		return Errorf(Unimplemented, "there is no method %q", f.method)
+	case int(f.codec) >= len(in.codecs):
+		return Errorf(Unimplemented, "codec %d was not announced", f.codec)
+	case in.codecs[f.codec] == nil:
+		return Errorf(Unimplemented, "the codec %q is not known here", in.names[f.codec])
+	case f.has(flagStream) && how.stream == nil:
+		return Errorf(Unimplemented, "the method %q is unary: call it", f.method)
+	case !f.has(flagStream) && how.unary == nil:
+		return Errorf(Unimplemented, "the method %q is a stream: open it", f.method)
 	}
-	return context.WithTimeout(p.ctx, time.Duration(f.timeout))
+	if err := p.hold(int64(len(f.value))); err != nil {
+		return err
+	}
+	return nil
+}
+
+var errDraining = &Error{Code: Unavailable, Message: "the other side is about to end, and takes no further calls"}
+
+// hold counts bytes of values that came and that no user has taken.
+func (p *Peer) hold(n int64) *Error {
+	if p.held.Add(n) > p.o.maxQueued && n > 0 {
+		p.held.Add(-n)
+		return Errorf(ResourceExhausted, "more than %d bytes of values of one peer wait to be taken", p.o.maxQueued)
+	}
+	return nil
+}
+
+func (p *Peer) release(n int64) {
+	if n != 0 {
+		p.held.Add(-n)
+	}
 }
 
 var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+const mostKept = 256 << 10 // a larger piece of memory is not kept for the next frame
 
 // putFrame gives a frame's memory back, unless it grew large.
 func putFrame(buf *[]byte, b []byte) {
@@ -133,66 +241,78 @@ func putFrame(buf *[]byte, b []byte) {
 }
 
 // serve runs a call, and replies.
-func (p *Peer) serve(ctx context.Context, how *method, f frame, m *msg.Message) {
+func (c *served) serve() {
+	p := c.p
+	defer p.in.left()
 	buf := frames.Get().(*[]byte)
-	b, failed := p.run(ctx, how, f, appendClose((*buf)[:0], f.stream, OK))
-	putMessage(m)
-	max := p.ch.MaxMessage()
-	if failed == nil && len(b) > max {
-		failed = Errorf(ResourceExhausted, "the result has %d bytes, the limit is %d", len(b), max)
-	}
-	if failed != nil {
-		b = appendError(b[:0], f.stream, failed, max)
-	}
-	p.in.end(f.stream)
-	p.reply(b)
-	putFrame(buf, b)
-}
-
-// reply sends a close frame. Its errors end the connection, which the reader sees.
-func (p *Peer) reply(b []byte) {
-	p.quick(len(b))
-	p.ch.Send(msg.Message{Data: b})
-}
-
-// run runs the handler; the result is appended to out.
-func (p *Peer) run(ctx context.Context, how *method, f frame, out []byte) (b []byte, failed *Error) {
-	if how == nil {
-		return out, Errorf(Unimplemented, "there is no method %q", f.method)
-	}
-	c, failed := p.codec(f.codec)
-	if failed != nil {
-		return out, failed
-	}
+	c.out = (*buf)[:0]
 	returned := false
 	defer func() {
-		switch v := recover(); {
-		case v != nil:
-			p.o.log.Error("rpc: a handler panicked", "method", string(f.method), "panic", v, "peer", p.Identity(), "stack", string(debug.Stack()))
-			b, failed = out, Errorf(Internal, "the handler of %q panicked", f.method)
-		case !returned: // runtime.Goexit: nobody else will answer
-			p.in.end(f.stream)
-			p.reply(appendError(nil, f.stream, Errorf(Internal, "the handler of %q ended its goroutine", f.method), p.ch.MaxMessage()))
+		if !returned { // runtime.Goexit: nobody else will answer
+			c.end(Errorf(Internal, "the handler of %q ended its goroutine", c.m.name))
 		}
 	}()
-	start := time.Now()
-	b, err := how.h(ctx, c, f.value, out)
+	failed := c.run()
 	returned = true
-	how.took(time.Since(start))
-	if err != nil {
-		return out, toError(err)
-	}
-	return b, nil
+	c.end(failed)
+	putFrame(buf, c.out)
+	msg.Free(c.data)
+	*c = served{small: c.small, start: c.start}
+	serveds.Put(c)
 }
 
-// codec is the one that the other side means by its number.
-func (p *Peer) codec(n uint8) (Codec, *Error) {
-	if int(n) >= len(p.in.names) {
-		return nil, Errorf(Unimplemented, "codec %d was not announced", n)
+// end answers the call.
+func (c *served) end(failed *Error) {
+	p := c.p
+	c.ctx.finish()
+	if c.stream != nil {
+		c.stream.finish()
 	}
-	name := p.in.names[n]
-	if i := slices.IndexFunc(p.codecs, func(c Codec) bool { return c.Name() == name }); i >= 0 {
-		return p.codecs[i], nil
+	header, trailer := c.ctx.takeReply()
+	max := p.ch.MaxMessage()
+	if n := len(c.out) + len(c.tail); failed == nil && n > max {
+		failed = Errorf(ResourceExhausted, "the result has %d bytes, the limit is %d", n, max)
 	}
-	return nil, Errorf(Unimplemented, "the codec %q is not known here", name)
+	switch {
+	case failed != nil:
+		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
+	case c.stream != nil:
+		c.out = appendClose(c.out[:0], c.number, false, header, trailer)
+	}
+	p.release(c.held)
+	p.in.forget(c.number)
+	p.quick(len(c.out) + len(c.tail))
+	p.ch.SendData(context.Background(), c.out, c.tail) // its errors end the connection, which the reader sees
+}
+
+// run runs the handler.
+func (c *served) run() (failed *Error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.p.o.log.Error("rpc: a handler panicked", "method", c.m.name, "panic", v, "peer", c.p.Identity(), "stack", string(debug.Stack()))
+			failed = Errorf(Internal, "the handler of %q panicked", c.m.name)
+		}
+	}()
+	if err := c.m.admit(c.p); err != nil {
+		return err
+	}
+	if c.stream != nil {
+		if err := c.m.stream(c, c.stream); err != nil {
+			return toError(err)
+		}
+		return nil
+	}
+	start := time.Now()
+	err := c.m.unary(c)
+	c.m.took(time.Since(start))
+	if err != nil {
+		return toError(err)
+	}
+	return nil
+}
+
+// begin begins the close frame of a unary call that succeeds, when its handler has returned.
+func (c *served) begin() []byte {
+	header, trailer := c.ctx.takeReply()
+	return appendClose(c.out[:0], c.number, true, header, trailer)
 }

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,53 +31,104 @@ type ServerConfig struct {
 	// at all.
 	Drain time.Duration
 
+	// MaxQueued is the most bytes of encoded values of one peer that are here and not in the hands of a handler: arguments of
+	// calls, and what waits in streams. Calls and streams above it fail with ResourceExhausted. Zero: 256 MiB. At least 64 KiB.
+	MaxQueued int64
+
+	// Keepalive is how long a peer may be silent until it is pinged; one that has not answered after as long again is given
+	// up. Zero: never, since the end of a local peer ends the connection; it finds those that are stopped or stuck.
+	Keepalive time.Duration
+
+	// Wrap runs around all handlers, the first one outside.
+	Wrap []Interceptor
+
 	// Log is told of handlers that panic, and of connections that die of protocol errors. Zero: slog.Default().
 	Log *slog.Logger
 }
-
-// handler runs a method: it appends the encoded result to out, which it gets with what must come before.
-type handler func(ctx context.Context, c Codec, in, out []byte) ([]byte, error)
 
 // A Server has methods, and serves them to many peers at once. Its methods may be called by several goroutines.
 type Server struct {
 	cfg ServerConfig
 
 	mu       sync.RWMutex
-	handlers map[string]*method
+	routes   map[string]*route
+	docs     map[string]string
+	policies map[string]standpipe.Policy
 }
+
+// noMethods is the server of those who have none.
+var noMethods = NewServer(nil)
 
 // NewServer makes a Server without methods. It panics where the config can't be.
 func NewServer(cfg *ServerConfig) *Server {
 	if cfg == nil {
 		cfg = &ServerConfig{}
 	}
-	s := &Server{cfg: *cfg, handlers: map[string]*method{}}
+	s := &Server{cfg: *cfg, routes: map[string]*route{}, docs: map[string]string{}, policies: map[string]standpipe.Policy{}}
 	if s.cfg.Drain == 0 {
 		s.cfg.Drain = 5 * time.Second
 	}
 	if err := s.options().check(); err != nil {
 		panic(err) // a bug, as with regexp.MustCompile
 	}
+	s.describes()
 	return s
 }
 
 func (s *Server) options() options {
-	return options{codec: s.cfg.Codec, maxMessage: s.cfg.MaxMessage, maxCalls: s.cfg.MaxCalls, log: s.cfg.Log, server: s}.fill()
+	return options{codec: s.cfg.Codec, maxMessage: s.cfg.MaxMessage, maxCalls: s.cfg.MaxCalls, maxQueued: s.cfg.MaxQueued,
+		keepalive: s.cfg.Keepalive, log: s.cfg.Log, server: s}.fill()
 }
 
+const reserved = "standpipe."
+
 // handle adds a method. It panics on what only a bug can cause.
-func (s *Server) handle(name string, h handler) {
+func (s *Server) handle(name string, r *route) {
+	if strings.HasPrefix(name, reserved) {
+		panic(fmt.Sprintf("rpc: the method %q has a name that is reserved", name))
+	}
+	s.add(name, r)
+}
+
+func (s *Server) add(name string, r *route) {
 	if err := checkMethod(name); err != nil {
 		panic(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.handlers[name] != nil {
+	if s.routes[name] != nil {
 		panic(fmt.Sprintf("rpc: the method %q is handled twice", name))
 	}
-	m := &method{h: h}
-	m.slow.Store(firstSlow)
-	s.handlers[name] = m
+	r.name = name
+	r.slow.Store(firstSlow)
+	if policy, ok := s.policies[name]; ok {
+		r.policy.Store(&policy)
+	}
+	s.routes[name] = r
+}
+
+// Require makes the server refuse, with PermissionDenied, calls of method by peers that p does not admit: it may ask for more
+// than the endpoint does. A later Require of the same method replaces p. It panics where p can't be, such as a policy of
+// unknown names would be for Listen.
+func (s *Server) Require(method string, p standpipe.Policy) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policies[method] = p
+	if r := s.routes[method]; r != nil {
+		r.policy.Store(&p)
+	}
+}
+
+// admit says why the peer may not call r, if so.
+func (r *route) admit(p *Peer) *Error {
+	policy := r.policy.Load()
+	if policy == nil {
+		return nil
+	}
+	if id := p.Identity(); !policy.Admits(id) {
+		return Errorf(PermissionDenied, "the method %q is for %v, and the caller is %v", r.name, policy, id)
+	}
+	return nil
 }
 
 func checkMethod(method string) error {
@@ -86,17 +138,14 @@ func checkMethod(method string) error {
 	return nil
 }
 
-func (s *Server) lookup(name []byte) *method {
-	if s == nil {
-		return nil
-	}
+func (s *Server) lookup(name []byte) *route {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.handlers[string(name)]
+	return s.routes[string(name)]
 }
 
-// Serve accepts connections from ln and serves them, until ctx ends. Then it closes ln, refuses further calls with
-// Unavailable, waits up to ServerConfig.Drain for handlers that run, closes the connections, which ends the contexts of
+// Serve accepts connections from ln and serves them, until ctx ends. Then it closes ln, tells the peers (see Peer.Draining), refuses
+// further calls with Unavailable, waits up to ServerConfig.Drain for handlers that run, closes the connections, which ends the contexts of
 // handlers that still run, and returns nil when those have returned: a handler that ignores its context holds Serve up. Where ln
 // is closed or broken without ctx having ended, the connections are closed and its error is returned. Several Serves may
 // run on one Server; ln belongs to Serve.
@@ -151,7 +200,7 @@ func (ps *peerSet) add(p *Peer) {
 	ps.peers[p] = true
 	ps.wg.Go(func() {
 		<-p.ended
-		p.running.Wait()
+		<-p.in.whenQuiet()
 		ps.mu.Lock()
 		delete(ps.peers, p)
 		ps.mu.Unlock()
@@ -177,7 +226,7 @@ func (ps *peerSet) drain(limit time.Duration) {
 	}
 	for _, p := range list {
 		select {
-		case <-p.drain():
+		case <-p.in.whenQuiet():
 		case <-p.ended:
 		case <-timeout:
 			return
@@ -205,9 +254,14 @@ type DialConfig struct {
 	// Server has the methods that the other side may call back. Zero: none.
 	Server *Server
 
-	// MaxMessage, MaxCalls and Log: see ServerConfig.
+	// Wrap runs around what is called here, the first one outside.
+	Wrap []Interceptor
+
+	// MaxMessage, MaxCalls, MaxQueued, Keepalive and Log: see ServerConfig.
 	MaxMessage int
 	MaxCalls   int
+	MaxQueued  int64
+	Keepalive  time.Duration
 	Log        *slog.Logger
 }
 
@@ -215,7 +269,8 @@ func (cfg *DialConfig) options() options {
 	if cfg == nil {
 		cfg = &DialConfig{}
 	}
-	return options{codec: cfg.Codec, maxMessage: cfg.MaxMessage, maxCalls: cfg.MaxCalls, log: cfg.Log, server: cfg.Server}.fill()
+	return options{codec: cfg.Codec, maxMessage: cfg.MaxMessage, maxCalls: cfg.MaxCalls, maxQueued: cfg.MaxQueued,
+		keepalive: cfg.Keepalive, wrap: cfg.Wrap, log: cfg.Log, server: cmp.Or(cfg.Server, noMethods)}.fill()
 }
 
 // Dial connects to the server called name, and exchanges hellos. Its errors are standpipe.Dial's, a *msg.ProtocolError

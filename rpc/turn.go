@@ -3,9 +3,11 @@ package rpc
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync/atomic"
 	"time"
 
+	"github.com/standpipe/standpipe"
 	"github.com/standpipe/standpipe/msg"
 )
 
@@ -16,8 +18,8 @@ import (
 //     go on all the same when the expectation was wrong, or the handler waits for something that is yet to be read. So
 //     the reader puts its turn aside while it runs a handler, and a new reader picks it up: when the watch sees that it
 //     takes long, and at once when somebody calls the peer.
-//   - A lone caller reads its own answer. When the reader has given out the last answer that was waited for, it lends its
-//     turn to the next caller, and reads again when none has come for a while.
+//   - A lone caller reads its own answer, and a lone user of a stream what comes for that. When the reader has given out the last
+//     thing that was waited for, it lends its turn to the next who waits, and reads again when none has come for a while.
 //
 // One goroutine has the turn at any time, or it lies aside or is lent; only who has it calls Recv.
 
@@ -58,14 +60,50 @@ func (p *Peer) pickUp() {
 	}
 }
 
-// aside runs f with the turn put aside. It says whether this goroutine still is the reader.
-func (p *Peer) aside(f func()) bool {
+// readOn gives a turn that is lent back to the reader: somebody waits who can't read.
+func (p *Peer) readOn() {
+	if p.turn.change(lent, reads) {
+		p.turn.wake <- struct{}{}
+	}
+	p.pickUp()
+}
+
+// aside serves c with the turn put aside. It says whether this goroutine still is the reader.
+func (p *Peer) aside(c *served) bool {
 	p.turn.change(reads, aside)
 	if !p.turn.watching.Load() && p.turn.watching.CompareAndSwap(false, true) {
 		go p.watch()
 	}
-	f()
+	c.serve()
 	return p.turn.change(aside, reads)
+}
+
+// await waits for a token, and reads meanwhile where nobody else does.
+func (p *Peer) await(ready <-chan struct{}) {
+	p.pickUp()
+	if p.turn.change(lent, called) {
+		p.receiveFor(context.Background(), ready)
+		return
+	}
+	<-ready
+}
+
+// awaitCall is await that ctx may end: false. Then the token still comes, or was never to be.
+func (p *Peer) awaitCall(ctx context.Context, c *call) bool {
+	p.pickUp()
+	if p.turn.change(lent, called) {
+		return p.receiveFor(ctx, c.ready)
+	}
+	if ctx.Done() == nil {
+		<-c.ready
+		return true
+	}
+	select {
+	case <-c.ready:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // watch picks the turn up where a handler takes long. It ends when the peer has been idle for a while.
@@ -100,7 +138,7 @@ func (p *Peer) watch() {
 // lend returns when the turn is the reader's again, or, with false, when the connection has ended.
 func (p *Peer) lend() bool {
 	t := &p.turn
-	if p.out.waiting() || p.ch.Buffered() || !t.change(reads, lent) {
+	if p.waiting.Load() > 0 || p.ch.Buffered() || !t.change(reads, lent) {
 		return true
 	}
 	timer := time.NewTimer(tick)
@@ -130,16 +168,17 @@ func (p *Peer) lend() bool {
 	}
 }
 
-// giveBack ends a caller's turn: to the reader, where somebody still waits or may have come meanwhile, or it stays lent.
+// giveBack ends the turn of one who waited: to the reader, where somebody still waits or may have come meanwhile, or it stays
+// lent.
 func (p *Peer) giveBack(long bool) {
 	t := &p.turn
-	if !long && !p.out.waiting() && !p.ch.Buffered() {
+	if !long && p.waiting.Load() == 0 && !p.ch.Buffered() {
 		t.change(called, lent)
-		if !p.out.waiting() {
+		if p.waiting.Load() == 0 {
 			return
 		}
 		if !t.change(lent, reads) {
-			return // the next caller has it
+			return // the next one has it
 		}
 	} else {
 		t.change(called, reads)
@@ -147,17 +186,17 @@ func (p *Peer) giveBack(long bool) {
 	t.wake <- struct{}{}
 }
 
-// receiveFor reads until c is answered; the turn is its caller's. true: the token is taken. false: ctx has ended.
-func (p *Peer) receiveFor(ctx context.Context, c *call) bool {
+// receiveFor reads until the token is there; the turn is the caller's. true: the token is taken. false: ctx has ended.
+func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, p.ch.Interrupt)()
 	}
 	began := time.Now()
 	m := getMessage()
-	defer func() { putMessage(m) }()
+	defer putMessage(m)
 	for {
 		select {
-		case <-c.done: // also before the first Recv: the reader may have had its turn back for a moment
+		case <-ready: // also before the first Recv: the reader may have had its turn back for a moment
 			p.giveBack(time.Since(began) > tick)
 			return true
 		default:
@@ -165,35 +204,37 @@ func (p *Peer) receiveFor(ctx context.Context, c *call) bool {
 		err := p.ch.RecvInto(m)
 		if errors.Is(err, msg.ErrInterrupted) {
 			if ctx.Err() == nil {
-				continue // meant for a caller who has gone
+				continue // meant for somebody who has gone, or the token is there
 			}
 			p.giveBack(true)
 			return false
 		}
 		if err == nil {
-			var kept bool
-			var run func()
-			if kept, _, run, err = p.dispatch(m); err != nil {
+			var run *served
+			if _, run, err = p.dispatch(m); err != nil {
 				err = p.dies(err)
 			}
-			if kept {
-				m = getMessage()
-			}
 			if run != nil {
-				go run()
+				go run.start()
 			}
 		}
 		if err != nil {
 			p.end(err)
-			<-c.done
+			<-ready
 			return true
 		}
 	}
 }
 
-// method is a handler, and what is known of the time that it takes.
-type method struct {
-	h    handler
+// route is a method that is handled, and what is known of the time that it takes.
+type route struct {
+	name   string
+	policy atomic.Pointer[standpipe.Policy] // see Server.Require
+	unary  func(c *served) error            // or
+	stream func(c *served, s *stream) error //
+	in     reflect.Type
+	out    reflect.Type
+
 	slow atomic.Int32 // calls that are still to be run in goroutines of their own
 	last atomic.Int32 // what slow was set to last
 }
@@ -203,11 +244,11 @@ const (
 	mostSlow  = 1 << 10
 )
 
-func (m *method) quick() bool { return m != nil && m.slow.Load() <= 0 }
+func (m *route) quick() bool { return m != nil && m.slow.Load() <= 0 }
 
 // took learns from a run of the handler. A slow one keeps the method out of the reader for a while; if it is slow again
 // when that is over, for twice as long.
-func (m *method) took(d time.Duration) {
+func (m *route) took(d time.Duration) {
 	switch {
 	case d > quickTime:
 		n := min(2*max(m.last.Load(), firstSlow/2), mostSlow)

@@ -1,60 +1,258 @@
 package rpc
 
-import "context"
+import (
+	"context"
+	"reflect"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// The thin skin over the untyped core: values to and from bytes.
+
+// kind is what is known of a type. Its values live in a pool while they are encoded and decoded, since a codec takes them by
+// pointer and they could not stay on the stack.
+type kind[T any] struct {
+	pool  sync.Pool // of *T
+	inner bool      // a codec must be given what T holds: an interface, or a pointer to a Protobuf message
+}
+
+var kinds sync.Map // reflect.Type to *kind of it
+
+func kindOf[T any]() *kind[T] {
+	t := reflect.TypeFor[T]()
+	k, ok := kinds.Load(t)
+	if !ok {
+		k, _ = kinds.LoadOrStore(t, &kind[T]{inner: t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())})
+	}
+	return k.(*kind[T])
+}
+
+func (k *kind[T]) get() *T {
+	if v, ok := k.pool.Get().(*T); ok {
+		return v
+	}
+	return new(T)
+}
+
+func (k *kind[T]) put(v *T) {
+	var zero T
+	*v = zero
+	k.pool.Put(v)
+}
+
+// value is what a codec is given for v.
+func (k *kind[T]) value(v *T) any {
+	if k.inner {
+		return *v
+	}
+	return v
+}
 
 // Handle makes h the handler of method: 1 to 255 bytes of UTF-8. It runs in a goroutine for each call, with a context that
-// ends when the caller cancels, when the call's deadline passes, and when the connection ends. The values belong to h; use
-// struct{} where there is none. An error of h reaches the caller as an *Error: one that Errorf made as it is, others with
-// the code that CodeOf tells and their text. A panic is Internal for the caller, and is logged with its stack.
+// ends when the caller cancels, when the call's deadline passes, when the connection ends, and when h has returned. The values
+// belong to h (but for a Raw, whose memory is h's until it returns); use struct{} where there is none. An error of h reaches the
+// caller as an *Error: one that Errorf made as it is, others with the code that CodeOf tells and their text. A panic is Internal for
+// the caller, and is logged with its stack.
 //
-// Handle panics where the method is handled already. Methods may be added while the server serves.
+// Values are encoded by the codec that the caller has chosen.
+//
+// Handle panics where the method is handled already, and for a name that begins with "standpipe.". Methods may be added while
+// the server serves.
 func Handle[In, Out any](s *Server, method string, h func(context.Context, In) (Out, error)) {
-	s.handle(method, func(ctx context.Context, c Codec, b, out []byte) ([]byte, error) {
-		var in In
-		if err := c.Unmarshal(b, &in); err != nil {
-			return nil, Errorf(InvalidArgument, "the %s value of %q can't be decoded as %T: %w", c.Name(), method, in, err)
+	s.handle(method, unaryRoute(s, method, h))
+}
+
+func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, In) (Out, error)) *route {
+	ins, outs := kindOf[In](), kindOf[Out]()
+	run := func(c *served, in *In, out *Out) (err error) {
+		if err := decode(c.codec, c.value, in); err != nil {
+			return Errorf(InvalidArgument, "the %s value of %q can't be decoded as %T: %w", c.codec.Name(), method, *in, err)
 		}
-		result, err := h(ctx, in)
+		if len(s.cfg.Wrap) == 0 {
+			*out, err = h(c.ctx, *in)
+		} else {
+			err = wrap(c.ctx, s.cfg.Wrap, &CallInfo{Method: method, In: in, Out: out}, func(ctx context.Context) (err error) {
+				*out, err = h(ctx, *in)
+				return err
+			})
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out, err = c.Append(out, result)
-		if err != nil {
-			return nil, Errorf(Internal, "the result of %q can't be encoded by %s: %w", method, c.Name(), err)
+		if c.out, c.tail, err = encode(c.codec, c.begin(), outs.value(out)); err != nil {
+			return Errorf(Internal, "the result of %q can't be encoded by %s: %w", method, c.codec.Name(), err)
 		}
-		return out, nil
-	})
+		return nil
+	}
+	return &route{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), unary: func(c *served) error {
+		in, out := ins.get(), outs.get()
+		err := run(c, in, out)
+		if len(s.cfg.Wrap) == 0 { // or somebody may have kept them
+			ins.put(in)
+			outs.put(out)
+		}
+		return err
+	}}
+}
+
+// HandleStream makes h the handler of method, a stream. It gets the values that the opener sends by Recv, and sends its own
+// by Send; In is what it receives. The stream ends when h returns: with io.EOF for the opener where h returns nil, and else as an
+// error of Handle's. What the opener still sends then is thrown away. The context is as Handle's; when it ends, Recv and Send do.
+func HandleStream[In, Out any](s *Server, method string, h func(context.Context, *Stream[In, Out]) error) {
+	s.handle(method, &route{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), stream: func(c *served, core *stream) error {
+		st := newTyped[In, Out](core)
+		if len(s.cfg.Wrap) == 0 {
+			return h(c.ctx, st)
+		}
+		return wrap(c.ctx, s.cfg.Wrap, &CallInfo{Method: method, Stream: true}, func(ctx context.Context) error { return h(ctx, st) })
+	}})
 }
 
 // Call calls method with in at the other side, and waits for the result until ctx ends: Canceled or DeadlineExceeded then,
 // at once, and the handler's context ends, too. Errors are *Errors: what the handler returned; Unavailable where the
 // connection is over, or ends before the result is here (whether the handler ran is not known then); Unimplemented where
-// there is no such method; InvalidArgument where in can't be encoded, or not be decoded over there; ResourceExhausted where it
-// is too large.
+// there is no such method, or it is a stream; InvalidArgument where in can't be encoded, or not be decoded over there;
+// ResourceExhausted where it is too large; PermissionDenied where the method is not for this user.
+//
+// Where the other side runs as many calls as it takes at once (ServerConfig.MaxCalls), Call waits.
 func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out, error) {
-	var out Out
-	if err := checkMethod(method); err != nil {
-		return out, &Error{Code: InvalidArgument, Message: err.Error()}
+	ins, outs := kindOf[In](), kindOf[Out]()
+	i, o := ins.get(), outs.get()
+	*i = in
+	err := p.wrapped(ctx, method, ins.value(i), o, outs.codec())
+	out := *o
+	if len(p.o.wrap) == 0 { // or somebody may have kept them
+		ins.put(i)
+		outs.put(o)
 	}
-	if ctx.Err() != nil {
-		return out, contextError(ctx)
+	return out, err
+}
+
+// Call is the function Call for values whose types are not known before: it encodes in, a value or a pointer to one, and decodes the
+// result into out, a pointer. A *Raw gets the encoded result, in the memory that its Data has, if that is large enough. This way, a
+// call of Raws allocates nothing.
+func (p *Peer) Call(ctx context.Context, method string, in, out any) error {
+	return p.wrapped(ctx, method, in, out, codecOf(out))
+}
+
+func (p *Peer) wrapped(ctx context.Context, method string, in, out any, c Codec) error {
+	if len(p.o.wrap) == 0 {
+		return p.call(ctx, method, in, out, c)
 	}
-	c := p.codecs[0]
+	return wrap(ctx, p.o.wrap, &CallInfo{Method: method, In: in, Out: out}, func(ctx context.Context) error {
+		return p.call(ctx, method, in, out, c)
+	})
+}
+
+// call makes a unary call. c is the codec that the result can only be decoded by, or nil.
+func (p *Peer) call(ctx context.Context, method string, in, out any, c Codec) error {
+	if own := codecOf(in); own != nil {
+		c = own
+	}
 	buf := frames.Get().(*[]byte)
-	b := appendOpen((*buf)[:0], 0, 0, method, timeLeft(ctx))
-	b, err := c.Append(b, in)
+	b, codec, o, err := p.beginOpen(ctx, (*buf)[:0], flagValue, method, c)
 	if err != nil {
 		putFrame(buf, b)
-		return out, Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, c.Name(), err)
+		return err
 	}
-	m, value, err := p.do(ctx, b)
+	b, tail, err := encode(codec, b, in)
+	if err != nil {
+		putFrame(buf, b)
+		return Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, codec.Name(), err)
+	}
+	answer, err := p.do(ctx, b, tail, o.header != nil || o.trailer != nil)
 	putFrame(buf, b)
 	if err != nil {
-		return out, err
+		return err
 	}
-	if err := c.Unmarshal(value, &out); err != nil {
-		return out, Errorf(Internal, "the %s result of %q can't be decoded as %T: %w", c.Name(), method, out, err)
+	defer answer.recycle()
+	if o.header != nil {
+		*o.header = answer.header
 	}
-	putMessage(m)
-	return out, nil
+	if o.trailer != nil {
+		*o.trailer = answer.trailer
+	}
+	if answer.fail != nil {
+		return answer.fail
+	}
+	if raw, ok := out.(*Raw); ok {
+		raw.take(codec, answer.value, &answer.data)
+		return nil
+	}
+	if err := decode(codec, answer.value, out); err != nil {
+		return Errorf(Internal, "the %s result of %q can't be decoded as %T: %w", codec.Name(), method, out, err)
+	}
+	return nil
+}
+
+// beginOpen appends all of an open frame but the value, which will be encoded by codec; where that is nil, by that of the context or
+// of the connection.
+func (p *Peer) beginOpen(ctx context.Context, b []byte, flag uint8, method string, codec Codec) ([]byte, Codec, outgoingInfo, error) {
+	o := outgoingOf(ctx)
+	err := checkMethod(method)
+	if err == nil {
+		err = o.meta.check()
+	}
+	if err != nil {
+		return b, nil, o, &Error{Code: InvalidArgument, Message: err.Error()}
+	}
+	if ctx.Err() != nil {
+		return b, nil, o, contextError(ctx)
+	}
+	if codec == nil {
+		codec = o.codec
+	}
+	place := 0
+	if codec == nil {
+		codec = p.codecs[0]
+	} else if place = p.placeOf(codec); place < 0 {
+		return b, nil, o, Errorf(InvalidArgument, "the codec %q is not one of this connection", codec.Name())
+	}
+	return appendOpen(b, flag, uint8(place), method, timeLeft(ctx), o.meta), codec, o, nil
+}
+
+func (p *Peer) placeOf(c Codec) int {
+	for i, own := range p.codecs {
+		if own.Name() == c.Name() {
+			return i
+		}
+	}
+	return -1
+}
+
+// codecOf is the codec that v can only be encoded by; nil: any.
+func codecOf(v any) Codec {
+	switch v := v.(type) {
+	case Raw:
+		return v.Codec
+	case *Raw:
+		return v.Codec
+	case proto.Message:
+		return Protobuf
+	}
+	return nil
+}
+
+// encode appends v, of which a large part may be left as it is, in tail.
+func encode(c Codec, b []byte, v any) (out, tail []byte, err error) {
+	switch v := v.(type) {
+	case Raw:
+		tail, err = v.encoded(c)
+		return b, tail, err
+	case *Raw:
+		tail, err = v.encoded(c)
+		return b, tail, err
+	}
+	b, err = c.Append(b, v)
+	return b, nil, err
+}
+
+// decode decodes b into v. A *Raw becomes b itself.
+func decode(c Codec, b []byte, v any) error {
+	if raw, ok := v.(*Raw); ok {
+		*raw = Raw{Codec: c, Data: b}
+		return nil
+	}
+	return c.Unmarshal(b, v)
 }

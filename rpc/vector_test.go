@@ -31,7 +31,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func readVector(t *testing.T, path string) (head map[string]string, body []byte) {
+func readVector(t testing.TB, path string) (head map[string]string, body []byte) {
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func readVector(t *testing.T, path string) (head map[string]string, body []byte)
 	return head, body
 }
 
-// vectorServer is the listener of the vectors: echo, and hang.
+// vectorServer is the listener of the vectors.
 func vectorServer() *Server {
 	s := NewServer(&ServerConfig{Log: slog.New(slog.DiscardHandler)})
 	Handle(s, "echo", func(_ context.Context, v any) (any, error) { return v, nil })
@@ -73,6 +73,25 @@ func vectorServer() *Server {
 	Handle(s, "hang", func(ctx context.Context, v any) (any, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
+	})
+	Handle(s, "meta", func(ctx context.Context, v any) (string, error) {
+		md := Metadata{"k": MetadataFrom(ctx)["k"]}
+		return strings.Join(md["k"], ","), errors.Join(SetHeader(ctx, md), SetTrailer(ctx, md))
+	})
+	HandleStream(s, "each", func(_ context.Context, st *Stream[any, any]) error {
+		for v, err := range st.All() {
+			if err != nil {
+				return err
+			}
+			if err := st.Send(v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	HandleStream(s, "mute", func(ctx context.Context, st *Stream[any, any]) error {
+		<-ctx.Done()
+		return ctx.Err()
 	})
 	return s
 }
@@ -121,13 +140,25 @@ func runVector(t *testing.T, head map[string]string, body []byte) {
 		if v := string(r.expect(1, OK).value); v != "\xa2hi" && v != `"hi"` {
 			t.Fatalf("echo answered %q", v)
 		}
+	case "streams":
+		if f := r.expect(1, OK); f.typ != typeData || string(f.value) != "\xa2hi" {
+			t.Fatalf("the stream sent %+v", f)
+		}
+		if f := r.expect(1, OK); f.typ != typeClose {
+			t.Fatalf("the stream sent %+v, and not its close", f)
+		}
+	case "pongs":
+		if f := r.expect(0, OK); f.typ != typePong {
+			t.Fatalf("a ping was answered with %+v", f)
+		}
 	case "lives":
 	default:
 		r.expect(1, codeNamed(strings.TrimPrefix(expect, "fails ")))
 	}
 	// And the connection is as good as before, where the vector's hello lets one call.
+	<-p.greeted
 	if len(p.in.names) > 0 {
-		call := appendOpen(nil, 4095, 0, "echo", 0)
+		call := openFrame(4095, flagValue, 0, "echo", 0, nil)
 		call = append(call, 0xa2, 'o', 'k')
 		if _, err := a.Write(append([]byte{byte(len(call)), 0, 0, 0, 1, 0, 0, 0}, call...)); err != nil {
 			t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 type vector struct {
 	name    string
 	clause  string
-	expect  string   // dies | ends | lives | answers | fails CODE
+	expect  string   // dies | ends | lives | answers | streams | pongs | fails CODE
 	headers []string // further lines
 	about   string
 	parts   []part
@@ -43,7 +43,10 @@ func all() []vector {
 	list = append(list, hellos()...)
 	list = append(list, messages()...)
 	list = append(list, opens()...)
-	return append(list, closes()...)
+	list = append(list, closes()...)
+	list = append(list, streams()...)
+	list = append(list, metadata()...)
+	return append(list, connections()...)
 }
 
 func write(dir string, list []vector) error {
