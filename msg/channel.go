@@ -148,6 +148,10 @@ func tooLarge(n int, lim limits) error {
 // copied together. When ctx ends, it does not wait for the peer to read any more: what has not left is copied and sent later,
 // since a message can't be taken back. Otherwise it is Send.
 func (ch *Channel) SendData(ctx context.Context, data ...[]byte) error {
+	return ch.sendData(ctx, false, data)
+}
+
+func (ch *Channel) sendData(ctx context.Context, queue bool, data [][]byte) error {
 	if ch.bad != nil {
 		return ch.bad
 	}
@@ -158,7 +162,7 @@ func (ch *Channel) SendData(ctx context.Context, data ...[]byte) error {
 	if lim := ch.limit(); uint64(n) > uint64(lim.message) {
 		return tooLarge(n, lim)
 	}
-	return ch.w.send(ctx, header{uint32(n), kindMessage, 0}, data...)
+	return ch.w.send(ctx, queue, header{uint32(n), kindMessage, 0}, data)
 }
 
 func (ch *Channel) sendBuffers(h header, m Message) error {
@@ -174,37 +178,41 @@ func (ch *Channel) sendBuffers(h header, m Message) error {
 		parts[0] = appendRef(parts[0], len(b))
 		parts = append(parts, b)
 	}
-	return ch.w.send(context.Background(), h, parts...)
+	return ch.w.send(context.Background(), false, h, parts)
 }
 
 // Recv receives the next message. It returns io.EOF when the peer has closed between two messages, net.ErrClosed after
 // Close, and a *ProtocolError where the peer did what it must not; every error is final.
 func (ch *Channel) Recv() (Message, error) {
 	var m Message
-	err := ch.RecvInto(&m)
+	lent, err := ch.RecvInto(&m)
+	if lent {
+		m.Data = append(Alloc(len(m.Data)), m.Data...)
+	}
 	return m, err
 }
 
-// RecvInto is Recv into m, whose Data is overwritten where it has room enough. It is for those who receive much and keep
-// little.
-func (ch *Channel) RecvInto(m *Message) error {
+// RecvInto is Recv for those who receive much and keep little. Where it says that the data is lent, that is valid until the
+// next RecvInto, Recv or Close; otherwise it is the receiver's own, as with Recv.
+func (ch *Channel) RecvInto(m *Message) (lent bool, err error) {
 	ch.r.mu.Lock()
 	defer ch.r.mu.Unlock()
 	if err := ch.greet(); err != nil {
-		return err
+		return false, err
 	}
 	if ch.r.err != nil {
-		return ch.r.err
+		return false, ch.r.err
 	}
-	switch ch.r.message(m); ch.r.err {
+	lent = ch.r.message(m)
+	switch ch.r.err {
 	case nil:
-		return nil
+		return lent, nil
 	case ErrInterrupted:
 		ch.r.err = nil
-		return ErrInterrupted
+		return false, ErrInterrupted
 	}
 	ch.fail(ch.r.err)
-	return ch.r.err
+	return false, ch.r.err
 }
 
 // Greet sends our hello and waits for the peer's. It returns the lines that this package does not use itself, which
@@ -236,8 +244,15 @@ func (ch *Channel) greet() error {
 	return nil
 }
 
-// Buffered says whether more has been received than Recv has returned. It must not be called beside Recv.
-func (ch *Channel) Buffered() bool { return ch.r.j > ch.r.i }
+// Buffered says whether the next Recv has its message already. It must not be called beside Recv.
+func (ch *Channel) Buffered() bool { return ch.r.ready() }
+
+// Queue is SendData that leaves the writing to the next Send or Flush, where it can: for who answers several messages that
+// came together.
+func (ch *Channel) Queue(data ...[]byte) error { return ch.sendData(context.Background(), true, data) }
+
+// Flush writes what Queue has left.
+func (ch *Channel) Flush() { ch.w.flush() }
 
 // Interrupt makes a Recv that waits, or the next one, return ErrInterrupted. Nothing is lost by it: the Recv after that goes
 // on where that one was. It does nothing to a Greet.

@@ -442,7 +442,7 @@ func TestNoAllocations(t *testing.T) {
 		if err := ca.Send(msg.Message{Data: data}); err != nil {
 			t.Fatal(err)
 		}
-		if err := cb.RecvInto(&m); err != nil || len(m.Data) != 64 {
+		if _, err := cb.RecvInto(&m); err != nil || len(m.Data) != 64 {
 			t.Fatal(len(m.Data), err)
 		}
 	}

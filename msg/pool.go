@@ -32,8 +32,9 @@ func pooled(n int) []byte {
 	return unsafe.Slice(p, 1<<c)[:0]
 }
 
-// take is an empty slice of at least n bytes.
-func take(n int) []byte {
+// Alloc is an empty slice with room for n bytes at least, of memory that was used before where there is some. Free gives it
+// back.
+func Alloc(n int) []byte {
 	if b := pooled(n); b != nil {
 		return b
 	}
@@ -59,7 +60,7 @@ func grow(b []byte, n int) []byte {
 	if cap(b)-len(b) >= n {
 		return b
 	}
-	more := append(take(max(len(b)+n, 2*cap(b))), b...)
+	more := append(Alloc(max(len(b)+n, 2*cap(b))), b...)
 	Free(b)
 	return more
 }

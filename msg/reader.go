@@ -20,6 +20,7 @@ type reader struct {
 	buf     []byte
 	i, j    int  // unread
 	full    bool // the last read filled buf: more comes than it holds
+	lean    int  // reads, one after the other, that left most of buf empty
 	greeted bool
 	err     error // final, but for ErrInterrupted
 
@@ -28,8 +29,10 @@ type reader struct {
 }
 
 const (
-	leastRead = 4 << 10
+	leastRead = 1 << 10 // an idle connection keeps it
 	mostRead  = 64 << 10
+	mostLent  = 8 << 10 // a message up to this size is read into buf as a whole, and lent
+	mostLean  = 64
 	firstTake = 256 << 10 // memory that is taken on the word of a length alone
 )
 
@@ -44,7 +47,15 @@ func (r *reader) fill(n int) error {
 		r.i = 0
 	}
 	for first := true; first || r.j < n; first = false {
-		if size := max(leastRead, 2*len(r.buf)); size <= mostRead && (r.full || r.j == len(r.buf)) {
+		size := len(r.buf)
+		switch {
+		case size < mostRead && (r.full || r.j == size || n > size):
+			size = max(leastRead, 2*size, n)
+		case r.lean > mostLean && r.j == 0 && size > max(leastRead, n):
+			size /= 2
+			r.lean = 0
+		}
+		if size != len(r.buf) {
 			b := make([]byte, size)
 			copy(b, r.buf[:r.j])
 			r.buf = b
@@ -52,6 +63,9 @@ func (r *reader) fill(n int) error {
 		k, err := r.c.Read(r.buf[r.j:])
 		r.j += k
 		r.full = r.j == len(r.buf)
+		if r.lean++; r.j > len(r.buf)/4 {
+			r.lean = 0
+		}
 		if err != nil && (k == 0 || r.j < n) {
 			return err
 		}
@@ -90,21 +104,21 @@ func (r *reader) greet(deadline time.Time) (hello, bool) {
 	}
 }
 
-// message reads the next message into m. Where it fails, r.err is set.
-func (r *reader) message(m *Message) {
-	m.Buffers = nil
+// message reads the next message into m. Where it fails, r.err is set. lent: the data is a part of buf.
+func (r *reader) message(m *Message) (lent bool) {
+	m.Data, m.Buffers = nil, nil
 	if half := r.half; half != nil {
 		r.half = nil
-		r.err = r.data(r.halfHeader, m, half)
-		return
+		lent, r.err = r.data(r.halfHeader, m, half)
+		return lent
 	}
 	for {
 		h, err := r.header()
 		if err == nil {
 			switch {
 			case h.kind == kindMessage:
-				r.err = r.body(h, m)
-				return
+				lent, r.err = r.body(h, m)
+				return lent
 			case h.kind == kindAbort:
 				var text []byte
 				if text, err = r.whole(int(h.length)); err == nil {
@@ -116,9 +130,18 @@ func (r *reader) message(m *Message) {
 		}
 		if err != nil {
 			r.err = err
-			return
+			return false
 		}
 	}
+}
+
+// ready says whether a whole frame is unread, or what must be none.
+func (r *reader) ready() bool {
+	if r.j-r.i < headerSize {
+		return false
+	}
+	h, err := parseHeader(r.buf[r.i:r.j], r.lim)
+	return err != nil || r.j-r.i >= headerSize+int(h.length)
 }
 
 func (r *reader) header() (header, error) {
@@ -140,39 +163,52 @@ func (r *reader) header() (header, error) {
 	return h, err
 }
 
-func (r *reader) body(h header, m *Message) (err error) {
+func (r *reader) body(h header, m *Message) (lent bool, err error) {
 	if h.buffers == 0 {
-		return r.data(h, m, m.Data[:0])
+		return r.data(h, m, []byte{})
 	}
 	refs, err := r.whole(h.buffers * refSize)
 	if err != nil {
-		return err
+		return false, err
 	}
 	data, sizes, err := parseRefs(refs, h, r.lim)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if m.Data, err = r.whole(data); err != nil {
-		return err
+		return false, err
 	}
 	for _, n := range sizes {
 		b, err := r.whole(n)
 		if err != nil {
-			return err
+			return false, err
 		}
 		m.Buffers = append(m.Buffers, newMemory(b[:n:n]))
 	}
-	return nil
+	return false, nil
 }
 
-// data reads the data of a message without buffers, of which b is here. Where it is interrupted, the next message goes on.
-func (r *reader) data(h header, m *Message, b []byte) (err error) {
-	m.Data, err = r.take(b, int(h.length))
-	if r.interrupted(err) {
-		r.half, r.halfHeader, m.Data = m.Data, h, nil
-		return ErrInterrupted
+// data reads the data of a message without buffers, of which b is here, and the rest is unread or to come. A small one is
+// lent. Where it is interrupted, the next message goes on.
+func (r *reader) data(h header, m *Message, b []byte) (lent bool, err error) {
+	n := int(h.length)
+	if lent = len(b) == 0 && n <= max(mostLent, r.j-r.i); lent {
+		if r.j-r.i < n {
+			err = unexpected(r.fill(n))
+		}
+		if err == nil {
+			m.Data = r.buf[r.i : r.i+n : r.i+n]
+			r.i += n
+		}
+	} else {
+		b, err = r.take(b, n)
+		m.Data = b
 	}
-	return err
+	if r.interrupted(err) {
+		r.half, r.halfHeader, m.Data = b, h, nil
+		return false, ErrInterrupted
+	}
+	return lent, err
 }
 
 // interrupted says whether err is an interrupt, and ends that.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +35,7 @@ type writer struct {
 
 const (
 	directSize = 256 << 10 // from here on a message is not copied, but written from the sender's memory
+	headSize   = 64 << 10  // so much of it goes with the header
 	highWater  = 256 << 10 // pending bytes above which senders wait
 )
 
@@ -43,8 +45,8 @@ func (w *writer) init(c net.Conn, hello []byte, err error) {
 }
 
 // send sends a frame of which h is the header and parts are the rest. When ctx ends, it does not wait any more: what the
-// peer has not read by then is copied, and sent by a goroutine.
-func (w *writer) send(ctx context.Context, h header, parts ...[]byte) error {
+// peer has not read by then is copied, and sent by a goroutine. queue: a small one need not be written yet.
+func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte) error {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, w.breakOff)()
 	}
@@ -69,13 +71,20 @@ func (w *writer) send(ctx context.Context, h header, parts ...[]byte) error {
 	w.pending = appendHeader(grow(w.pending, headerSize), h)
 	w.joined++
 	if direct && !left {
+		parts = slices.Clone(parts)
+		// The head does not go alone: it would wake the peer for nothing.
+		for i := 0; i < len(parts) && len(w.pending) < headSize; i++ {
+			n := min(len(parts[i]), headSize-len(w.pending))
+			w.pending = append(grow(w.pending, n), parts[i][:n]...)
+			parts[i] = parts[i][n:]
+		}
 		return w.drain(parts)
 	}
 	for _, p := range parts {
 		w.pending = append(grow(w.pending, len(p)), p...)
 	}
 	switch {
-	case w.writing:
+	case w.writing, queue && len(w.pending) < highWater:
 		w.mu.Unlock()
 		return nil
 	case left:

@@ -182,8 +182,8 @@ func (o *outgoing) streamAt(f frame) (*stream, error) {
 	return c.stream, nil
 }
 
-// answer takes the close frame of the called side. m's memory may be taken.
-func (o *outgoing) answer(f frame, m *msg.Message) (err error) {
+// answer takes the close frame of the called side.
+func (o *outgoing) answer(f frame, m packet) (err error) {
 	var fail *Error
 	if f.code != OK {
 		if fail, err = parseError(f.code, f.value); err != nil {
@@ -225,14 +225,15 @@ func (o *outgoing) answer(f frame, m *msg.Message) (err error) {
 	return nil
 }
 
-// keep copies a small answer, and takes m's memory for another one.
-func (c *call) keep(value []byte, m *msg.Message) {
+// keep keeps the answer, in its own memory where that is large.
+func (c *call) keep(value []byte, m packet) {
 	if len(value) <= smallValue {
 		c.small = append(c.small[:0], value...)
 		c.value = c.small
 		return
 	}
-	c.data, c.value, m.Data = m.Data, value, nil
+	c.data = m.keep(value)
+	c.value = c.data[len(c.data)-len(value):]
 }
 
 // settle frees the number of a call that its caller has left, if that can be. mu is held.

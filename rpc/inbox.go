@@ -2,8 +2,23 @@ package rpc
 
 import "github.com/standpipe/standpipe/msg"
 
-// smallValue: a value up to this size is copied out of its message, whose memory is used again at once.
+// packet is one message that came, an rpc frame. Its memory may be kept where it is own; otherwise it is used again for the
+// next one.
+type packet struct {
+	data []byte
+	own  bool
+}
+
+// smallValue: a value up to this size is copied to memory that is there already.
 const smallValue = 4 << 10
+
+// keep is memory that ends with the value, which ends the packet, and may be kept.
+func (p packet) keep(value []byte) []byte {
+	if p.own {
+		return p.data
+	}
+	return append(msg.Alloc(len(value)), value...)
+}
 
 // inbox is the values that came and were not received. The small ones lie one behind the other.
 type inbox struct {
@@ -21,10 +36,10 @@ type entry struct {
 
 func (in *inbox) empty() bool { return in.first == len(in.entries) }
 
-func (in *inbox) push(f frame, m *msg.Message) {
-	e := entry{frame: len(m.Data), size: len(f.value)}
+func (in *inbox) push(f frame, m packet) {
+	e := entry{frame: len(m.data), size: len(f.value)}
 	if e.size > smallValue {
-		e.data, m.Data = m.Data, nil
+		e.data = m.keep(f.value)
 	} else {
 		if in.off > len(in.buf)/2 {
 			in.buf = in.buf[:copy(in.buf, in.buf[in.off:])]

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -114,6 +113,7 @@ type Peer struct {
 	out  outgoing
 	in   incoming
 	turn turn
+	got  msg.Message // of who has the turn
 }
 
 func newPeer(c net.Conn, o options, dialer bool) *Peer {
@@ -197,9 +197,9 @@ func (p *Peer) begin() {
 
 // read receives until the end, or until another goroutine has picked up the turn. See turn.go.
 func (p *Peer) read() {
-	m := getMessage()
-	for {
-		err := p.ch.RecvInto(m)
+	p.ch.Flush() // what a reader has left that ran a handler too long
+	for queued := false; ; {
+		ours, run, err := p.receive()
 		if errors.Is(err, msg.ErrInterrupted) { // meant for a caller who has gone
 			continue
 		}
@@ -207,16 +207,37 @@ func (p *Peer) read() {
 			p.end(err)
 			return
 		}
-		ours, run, err := p.dispatch(m)
-		if err != nil {
-			p.end(p.dies(err))
-			return
+		if run != nil {
+			queued = queued || run.more
+			if !p.aside(run) {
+				return
+			}
 		}
-		if run != nil && !p.aside(run) || ours && !p.lend() {
-			putMessage(m)
+		if queued && !p.ch.Buffered() {
+			p.ch.Flush()
+			queued = false
+		}
+		if ours && !p.lend() {
 			return
 		}
 	}
+}
+
+// receive receives one frame, and dispatches it. The turn is the caller's.
+func (p *Peer) receive() (ours bool, run *served, err error) {
+	lent, err := p.ch.RecvInto(&p.got)
+	if err != nil {
+		return false, nil, err
+	}
+	m := packet{p.got.Data, !lent}
+	p.got.Data = nil
+	for _, b := range p.got.Buffers {
+		b.Release()
+	}
+	if ours, run, err = p.dispatch(m); err != nil {
+		err = p.dies(err)
+	}
+	return ours, run, err
 }
 
 // end is called once, by the reader.
@@ -243,12 +264,9 @@ func (p *Peer) dies(err error) error {
 }
 
 // dispatch gives a frame to whom it belongs. ours: somebody here may have waited for it. run, where there is one, is a call to be
-// run. m's memory may have been taken.
-func (p *Peer) dispatch(m *msg.Message) (ours bool, run *served, err error) {
-	for _, b := range m.Buffers {
-		b.Release()
-	}
-	f, err := parseFrame(m.Data)
+// run.
+func (p *Peer) dispatch(m packet) (ours bool, run *served, err error) {
+	f, err := parseFrame(m.data)
 	if err != nil {
 		return false, nil, err
 	}
@@ -284,7 +302,7 @@ func (p *Peer) dispatch(m *msg.Message) (ours bool, run *served, err error) {
 }
 
 // flow gives a frame to the stream that it belongs to.
-func (p *Peer) flow(f frame, m *msg.Message, ours bool) error {
+func (p *Peer) flow(f frame, m packet, ours bool) error {
 	at := p.in.streamAt
 	if ours {
 		at = p.out.streamAt
@@ -372,17 +390,4 @@ func (p *Peer) quick(n int) (mark int64, ok bool) {
 func (p *Peer) heard(mark int64) {
 	for old := p.readBytes.Load(); mark > old && !p.readBytes.CompareAndSwap(old, mark); old = p.readBytes.Load() {
 	}
-}
-
-var messages = sync.Pool{New: func() any { return new(msg.Message) }}
-
-func getMessage() *msg.Message { return messages.Get().(*msg.Message) }
-
-// putMessage gives a message back, and its memory where that is large.
-func putMessage(m *msg.Message) {
-	if cap(m.Data) > leastMessage {
-		msg.Free(m.Data)
-		m.Data = nil
-	}
-	messages.Put(m)
 }

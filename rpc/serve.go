@@ -41,6 +41,7 @@ type served struct {
 	out  []byte // the close frame; a handler of a unary call appends its result,
 	tail []byte // and may have the rest of it elsewhere
 
+	more  bool   // another call waits behind this one: the reply is written with that one's
 	start func() // serve, made once
 }
 
@@ -128,9 +129,8 @@ func (p *Peer) drain() {
 	}
 }
 
-// open takes a call of the other side. It runs in a goroutine of its own, or is returned, to be run by the reader. m's memory may be
-// taken.
-func (p *Peer) open(f frame, m *msg.Message) (run *served, err error) {
+// open takes a call of the other side. It runs in a goroutine of its own, or is returned, to be run by the reader.
+func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	how := p.o.server.lookup(f.method)
 	in := &p.in
 	in.mu.Lock()
@@ -177,11 +177,13 @@ func (p *Peer) open(f frame, m *msg.Message) (run *served, err error) {
 		c.small = append(c.small[:0], f.value...)
 		c.value = c.small
 	} else {
-		c.data, c.value, m.Data = m.Data, f.value, nil
+		c.data = m.keep(f.value)
+		c.value = c.data[len(c.data)-len(f.value):]
 	}
-	if how.quick() && !p.ch.Buffered() {
+	if c.more = p.ch.Buffered(); how.quick(c.more) {
 		return c, nil
 	}
+	c.more = false
 	go c.start()
 	return nil, nil
 }
@@ -230,7 +232,7 @@ func (p *Peer) release(n int64) {
 
 var frames = sync.Pool{New: func() any { return new([]byte) }}
 
-const mostKept = 256 << 10 // a larger piece of memory is not kept for the next frame
+const mostKept = 4 << 20 // a larger piece of memory is not kept for the next frame
 
 // putFrame gives a frame's memory back, unless it grew large.
 func putFrame(buf *[]byte, b []byte) {
@@ -282,7 +284,11 @@ func (c *served) end(failed *Error) {
 	p.release(c.held)
 	p.in.forget(c.number)
 	p.quick(len(c.out) + len(c.tail))
-	p.ch.SendData(context.Background(), c.out, c.tail) // its errors end the connection, which the reader sees
+	if c.more { // errors end the connection, which the reader sees
+		p.ch.Queue(c.out, c.tail)
+	} else {
+		p.ch.SendData(context.Background(), c.out, c.tail)
+	}
 }
 
 // run runs the handler.

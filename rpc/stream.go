@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-
-	"github.com/standpipe/standpipe/msg"
 )
 
 const (
@@ -96,11 +94,11 @@ func (s *stream) head(block []byte) {
 	}
 }
 
-// push takes a data frame of the other side. m's memory may be taken.
-func (s *stream) push(f frame, m *msg.Message) error {
+// push takes a data frame of the other side.
+func (s *stream) push(f frame, m packet) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := int64(len(m.Data))
+	n := int64(len(m.data))
 	switch {
 	case s.ended:
 		return fmt.Errorf("stream %d got data behind its end", s.id)

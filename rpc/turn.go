@@ -39,6 +39,7 @@ const (
 
 const (
 	quickTime = 20 * time.Microsecond // a handler that took less may run in the reader the next time
+	briskTime = 4 * time.Microsecond  // and one that took less than it costs to run it elsewhere, also while others wait
 	tick      = 2 * time.Millisecond  // from one look to the next
 	idleTicks = 50                    // without a change, until the watch ends
 )
@@ -74,8 +75,15 @@ func (p *Peer) aside(c *served) bool {
 	if !p.turn.watching.Load() && p.turn.watching.CompareAndSwap(false, true) {
 		go p.watch()
 	}
+	more := c.more
 	c.serve()
-	return p.turn.change(aside, reads)
+	if p.turn.change(aside, reads) {
+		return true
+	}
+	if more { // the next reader may have read on before the reply was there
+		p.ch.Flush()
+	}
+	return false
 }
 
 // await waits for a token, and reads meanwhile where nobody else does.
@@ -192,8 +200,6 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 		defer context.AfterFunc(ctx, p.ch.Interrupt)()
 	}
 	began := time.Now()
-	m := getMessage()
-	defer putMessage(m)
 	for {
 		select {
 		case <-ready: // also before the first Recv: the reader may have had its turn back for a moment
@@ -201,7 +207,7 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 			return true
 		default:
 		}
-		err := p.ch.RecvInto(m)
+		_, run, err := p.receive()
 		if errors.Is(err, msg.ErrInterrupted) {
 			if ctx.Err() == nil {
 				continue // meant for somebody who has gone, or the token is there
@@ -209,19 +215,14 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 			p.giveBack(true)
 			return false
 		}
-		if err == nil {
-			var run *served
-			if _, run, err = p.dispatch(m); err != nil {
-				err = p.dies(err)
-			}
-			if run != nil {
-				go run.start()
-			}
-		}
 		if err != nil {
 			p.end(err)
 			<-ready
 			return true
+		}
+		if run != nil {
+			run.more = false
+			go run.start()
 		}
 	}
 }
@@ -235,8 +236,9 @@ type route struct {
 	in     reflect.Type
 	out    reflect.Type
 
-	slow atomic.Int32 // calls that are still to be run in goroutines of their own
-	last atomic.Int32 // what slow was set to last
+	slow  atomic.Int32 // calls that are still to be run in goroutines of their own
+	last  atomic.Int32 // what slow was set to last
+	brisk atomic.Bool  // it took next to no time the last time
 }
 
 const (
@@ -244,11 +246,17 @@ const (
 	mostSlow  = 1 << 10
 )
 
-func (m *route) quick() bool { return m != nil && m.slow.Load() <= 0 }
+// quick says whether the reader may run it; behind: though another call waits behind it.
+func (m *route) quick(behind bool) bool {
+	return m.slow.Load() <= 0 && (!behind || m.brisk.Load())
+}
 
 // took learns from a run of the handler. A slow one keeps the method out of the reader for a while; if it is slow again
 // when that is over, for twice as long.
 func (m *route) took(d time.Duration) {
+	if brisk := d < briskTime; brisk != m.brisk.Load() {
+		m.brisk.Store(brisk)
+	}
 	switch {
 	case d > quickTime:
 		n := min(2*max(m.last.Load(), firstSlow/2), mostSlow)
