@@ -36,6 +36,8 @@ type writer struct {
 const (
 	directSize = 256 << 10 // from here on a message is not copied, but written from the sender's memory
 	headSize   = 64 << 10  // so much of it goes with the header
+	mostWrites = 3         // of a sender, for itself and others
+	mostQueued = 16        // frames that Queue leaves to others: the peer is to have something to do meanwhile
 	highWater  = 256 << 10 // pending bytes above which senders wait
 )
 
@@ -78,13 +80,14 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 			w.pending = append(grow(w.pending, n), parts[i][:n]...)
 			parts[i] = parts[i][n:]
 		}
+		w.writing = true
 		return w.drain(parts)
 	}
 	for _, p := range parts {
 		w.pending = append(grow(w.pending, len(p)), p...)
 	}
 	switch {
-	case w.writing, queue && len(w.pending) < highWater:
+	case w.writing, queue && len(w.pending) < highWater && w.joined < mostQueued:
 		w.mu.Unlock()
 		return nil
 	case left:
@@ -92,6 +95,12 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 		w.mu.Unlock()
 		go w.drainRest()
 		return nil
+	}
+	w.writing = true
+	if w.batch > 1 {
+		w.mu.Unlock()
+		runtime.Gosched() // others that can run add theirs
+		w.mu.Lock()
 	}
 	return w.drain(nil)
 }
@@ -114,20 +123,18 @@ func (w *writer) flush() {
 		w.mu.Unlock()
 		return
 	}
+	w.writing = true
 	w.drain(nil)
 }
 
-// drain is called with the lock held and nobody writing; it becomes the writer, and gives the lock back. The direct parts
-// belong behind what is pending. It writes once, so that no sender is held up for the sake of others: what came
+// drain is called by the writer, who has set writing, with the lock held, and gives both back. The direct parts
+// belong behind what is pending. It writes a few times at most, so that no sender is held up for the sake of others: what came
 // meanwhile is left to a goroutine, which ends when nothing is pending.
 func (w *writer) drain(direct [][]byte) error {
-	w.writing = true
-	if w.batch > 1 && direct == nil {
-		w.mu.Unlock()
-		runtime.Gosched() // others that can run add theirs
-		w.mu.Lock()
-	}
 	w.write(direct)
+	for i := 1; i < mostWrites && w.err == nil && len(w.rest) == 0 && len(w.pending) > 0; i++ {
+		w.write(nil)
+	}
 	if w.err == nil && len(w.rest)+len(w.pending) > 0 {
 		w.mu.Unlock()
 		go w.drainRest()

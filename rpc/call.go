@@ -307,11 +307,11 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, wantMeta bool) (*call, er
 	}
 	c.wantMeta = wantMeta
 	binary.LittleEndian.PutUint32(b, c.number)
-	sending := ctx
-	if quick {
-		sending = context.Background()
+	if quick { // errors end the connection, which ends the call
+		p.sendQuick(b, tail)
+	} else {
+		p.ch.SendData(ctx, b, tail)
 	}
-	p.ch.SendData(sending, b, tail) // its errors end the connection, which ends the call
 	if !p.awaitCall(ctx, c) {
 		if p.out.abandon(c) {
 			go p.sendCancel(c, CodeOf(ctx.Err()))

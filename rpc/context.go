@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,8 @@ type callContext struct {
 	over  bool          // the handler has returned
 	done  chan struct{} // made when it is asked for
 	after map[*func()]struct{}
-	reply *replyMetadata
+
+	reply atomic.Pointer[replyMetadata] // its contents are of mu
 }
 
 var closed = func() chan struct{} {

@@ -70,10 +70,11 @@ func (s *Server) describes() {
 }
 
 func (s *Server) describe() (d described) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, name := range slices.Sorted(maps.Keys(s.routes)) {
-		r := s.routes[name]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	routes := *s.routes.Load()
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		r := routes[name]
 		if name == describeMethod {
 			continue
 		}

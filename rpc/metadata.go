@@ -187,12 +187,14 @@ func setMetadata(ctx context.Context, md Metadata, of func(*replyMetadata) *Meta
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reply == nil {
-		c.reply = &replyMetadata{}
+	r := c.reply.Load()
+	if r == nil {
+		r = &replyMetadata{}
+		c.reply.Store(r)
 	}
-	at := of(c.reply)
+	at := of(r)
 	all := at.with(md)
-	if at == &c.reply.header && c.reply.headerSent || c.reply.sent || c.over {
+	if at == &r.header && r.headerSent || r.sent || c.over {
 		return errors.New("rpc: the metadata has left already")
 	}
 	if err := all.check(); err != nil {
@@ -226,24 +228,26 @@ type replyMetadata struct {
 func (c *callContext) takeHeader() Metadata {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reply == nil {
-		c.reply = &replyMetadata{}
+	r := c.reply.Load()
+	if r == nil {
+		r = &replyMetadata{}
+		c.reply.Store(r)
 	}
-	if c.reply.headerSent {
+	if r.headerSent {
 		return nil
 	}
-	c.reply.headerSent = true
-	return c.reply.header
+	r.headerSent = true
+	return r.header
 }
 
 // takeReply is what is to go with the close frame.
 func (c *callContext) takeReply() (header, trailer Metadata) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.reply
+	r := c.reply.Load()
 	if r == nil {
 		return nil, nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	r.sent = true
 	if !r.headerSent {
 		header = r.header

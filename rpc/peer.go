@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,6 +110,7 @@ type Peer struct {
 	draining chan struct{} // closed when the other side takes no further calls
 	drained  bool          // it is closed
 	pinged   atomic.Bool   // a pong is on its way
+	batch    atomic.Bool   // see endBatch
 
 	out  outgoing
 	in   incoming
@@ -197,8 +199,8 @@ func (p *Peer) begin() {
 
 // read receives until the end, or until another goroutine has picked up the turn. See turn.go.
 func (p *Peer) read() {
-	p.ch.Flush() // what a reader has left that ran a handler too long
-	for queued := false; ; {
+	p.endBatch() // of a reader that ran a handler too long
+	for {
 		ours, run, err := p.receive()
 		if errors.Is(err, msg.ErrInterrupted) { // meant for a caller who has gone
 			continue
@@ -207,20 +209,33 @@ func (p *Peer) read() {
 			p.end(err)
 			return
 		}
-		if run != nil {
-			queued = queued || run.more
-			if !p.aside(run) {
-				return
-			}
-		}
-		if queued && !p.ch.Buffered() {
-			p.ch.Flush()
-			queued = false
+		if run != nil && !p.aside(run) {
+			return
 		}
 		if ours && !p.lend() {
 			return
 		}
 	}
+}
+
+// A batch is several frames that came together. While the reader is at it, what is sent is only queued, since those who are woken
+// by one will all have something to send; the reader writes it when it is through.
+
+func (p *Peer) endBatch() {
+	p.batch.Store(false)
+	p.ch.Flush()
+}
+
+// sendQuick sends what the other side will take at once.
+func (p *Peer) sendQuick(b, tail []byte) error {
+	if !p.batch.Load() {
+		return p.ch.SendData(context.Background(), b, tail)
+	}
+	err := p.ch.Queue(b, tail)
+	if !p.batch.Load() {
+		p.ch.Flush()
+	}
+	return err
 }
 
 // receive receives one frame, and dispatches it. The turn is the caller's.
@@ -229,15 +244,24 @@ func (p *Peer) receive() (ours bool, run *served, err error) {
 	if err != nil {
 		return false, nil, err
 	}
+	if p.ch.Buffered() && !p.batch.Load() {
+		p.batch.Store(true)
+	}
 	m := packet{p.got.Data, !lent}
 	p.got.Data = nil
 	for _, b := range p.got.Buffers {
 		b.Release()
 	}
 	if ours, run, err = p.dispatch(m); err != nil {
-		err = p.dies(err)
+		return ours, nil, p.dies(err)
 	}
-	return ours, run, err
+	if p.batch.Load() && !p.ch.Buffered() {
+		if run == nil {
+			runtime.Gosched() // those who were woken may send
+		}
+		p.endBatch()
+	}
+	return ours, run, nil
 }
 
 // end is called once, by the reader.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/standpipe/standpipe/msg"
@@ -19,9 +20,11 @@ type incoming struct {
 	mu       sync.Mutex
 	calls    map[uint32]*served
 	contexts contexts
-	busy     int // handlers, from open to the end of the reply
 	draining bool
 	quiet    []chan struct{} // to be closed when none is busy
+
+	watched atomic.Bool  // somebody has asked for quiet
+	busy    atomic.Int32 // handlers, from open to the end of the reply
 }
 
 // served is one call of the other side.
@@ -38,10 +41,10 @@ type served struct {
 	value []byte // a unary call's, in one of the two
 	held  int64  // of value, see Peer.hold
 
+	buf  []byte // memory for out
 	out  []byte // the close frame; a handler of a unary call appends its result,
 	tail []byte // and may have the rest of it elsewhere
 
-	more  bool   // another call waits behind this one: the reply is written with that one's
 	start func() // serve, made once
 }
 
@@ -85,10 +88,17 @@ func (in *incoming) forget(number uint32) {
 
 // left counts a handler out.
 func (in *incoming) left() {
+	if in.busy.Add(-1) > 0 || !in.watched.Load() {
+		return
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.busy--
-	if in.busy == 0 {
+	in.settle()
+}
+
+// settle: mu is held.
+func (in *incoming) settle() {
+	if in.busy.Load() == 0 {
 		for _, c := range in.quiet {
 			close(c)
 		}
@@ -100,11 +110,10 @@ func (in *incoming) left() {
 func (in *incoming) whenQuiet() <-chan struct{} {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.busy == 0 {
-		return closed
-	}
 	c := make(chan struct{})
 	in.quiet = append(in.quiet, c)
+	in.watched.Store(true)
+	in.settle()
 	return c
 }
 
@@ -138,10 +147,10 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	if _, ok := in.calls[f.stream]; ok {
 		return nil, fmt.Errorf("stream %d was opened and is open", f.stream)
 	}
-	if in.busy >= 2*p.o.maxCalls {
-		return nil, fmt.Errorf("%d calls at once, where %d were allowed", in.busy, p.o.maxCalls)
+	if busy := int(in.busy.Load()); busy >= 2*p.o.maxCalls {
+		return nil, fmt.Errorf("%d calls at once, where %d were allowed", busy, p.o.maxCalls)
 	}
-	in.busy++
+	in.busy.Add(1)
 	if refused := p.refused(f, how); refused != nil {
 		b := appendError(nil, f.stream, refused, nil, nil, p.ch.MaxMessage())
 		go func() {
@@ -180,10 +189,9 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 		c.data = m.keep(f.value)
 		c.value = c.data[len(c.data)-len(f.value):]
 	}
-	if c.more = p.ch.Buffered(); how.quick(c.more) {
+	if how.quick(p.ch.Buffered()) {
 		return c, nil
 	}
-	c.more = false
 	go c.start()
 	return nil, nil
 }
@@ -246,8 +254,7 @@ func putFrame(buf *[]byte, b []byte) {
 func (c *served) serve() {
 	p := c.p
 	defer p.in.left()
-	buf := frames.Get().(*[]byte)
-	c.out = (*buf)[:0]
+	c.out = c.buf[:0]
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit: nobody else will answer
@@ -257,9 +264,11 @@ func (c *served) serve() {
 	failed := c.run()
 	returned = true
 	c.end(failed)
-	putFrame(buf, c.out)
 	msg.Free(c.data)
-	*c = served{small: c.small, start: c.start}
+	if cap(c.out) > mostKept {
+		c.out = nil
+	}
+	*c = served{small: c.small, start: c.start, buf: c.out}
 	serveds.Put(c)
 }
 
@@ -271,6 +280,9 @@ func (c *served) end(failed *Error) {
 		c.stream.finish()
 	}
 	header, trailer := c.ctx.takeReply()
+	if c.stream == nil && failed == nil {
+		header, trailer = nil, nil // they are in out already
+	}
 	max := p.ch.MaxMessage()
 	if n := len(c.out) + len(c.tail); failed == nil && n > max {
 		failed = Errorf(ResourceExhausted, "the result has %d bytes, the limit is %d", n, max)
@@ -284,11 +296,7 @@ func (c *served) end(failed *Error) {
 	p.release(c.held)
 	p.in.forget(c.number)
 	p.quick(len(c.out) + len(c.tail))
-	if c.more { // errors end the connection, which the reader sees
-		p.ch.Queue(c.out, c.tail)
-	} else {
-		p.ch.SendData(context.Background(), c.out, c.tail)
-	}
+	p.sendQuick(c.out, c.tail) // its errors end the connection, which the reader sees
 }
 
 // run runs the handler.
@@ -308,9 +316,7 @@ func (c *served) run() (failed *Error) {
 		}
 		return nil
 	}
-	start := time.Now()
-	err := c.m.unary(c)
-	c.m.took(time.Since(start))
+	err := c.m.timed(c)
 	if err != nil {
 		return toError(err)
 	}

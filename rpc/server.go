@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/standpipe/standpipe"
 )
@@ -50,8 +53,9 @@ type ServerConfig struct {
 type Server struct {
 	cfg ServerConfig
 
-	mu       sync.RWMutex
-	routes   map[string]*route
+	routes atomic.Pointer[map[string]*route] // replaced whole
+
+	mu       sync.Mutex
 	docs     map[string]string
 	policies map[string]standpipe.Policy
 }
@@ -64,7 +68,8 @@ func NewServer(cfg *ServerConfig) *Server {
 	if cfg == nil {
 		cfg = &ServerConfig{}
 	}
-	s := &Server{cfg: *cfg, routes: map[string]*route{}, docs: map[string]string{}, policies: map[string]standpipe.Policy{}}
+	s := &Server{cfg: *cfg, docs: map[string]string{}, policies: map[string]standpipe.Policy{}}
+	s.routes.Store(&map[string]*route{})
 	if s.cfg.Drain == 0 {
 		s.cfg.Drain = 5 * time.Second
 	}
@@ -96,7 +101,8 @@ func (s *Server) add(name string, r *route) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.routes[name] != nil {
+	routes := *s.routes.Load()
+	if routes[name] != nil {
 		panic(fmt.Sprintf("rpc: the method %q is handled twice", name))
 	}
 	r.name = name
@@ -104,7 +110,9 @@ func (s *Server) add(name string, r *route) {
 	if policy, ok := s.policies[name]; ok {
 		r.policy.Store(&policy)
 	}
-	s.routes[name] = r
+	routes = maps.Clone(routes)
+	routes[name] = r
+	s.routes.Store(&routes)
 }
 
 // Require makes the server refuse, with PermissionDenied, calls of method by peers that p does not admit: it may ask for more
@@ -114,7 +122,7 @@ func (s *Server) Require(method string, p standpipe.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.policies[method] = p
-	if r := s.routes[method]; r != nil {
+	if r := (*s.routes.Load())[method]; r != nil {
 		r.policy.Store(&p)
 	}
 }
@@ -132,16 +140,14 @@ func (r *route) admit(p *Peer) *Error {
 }
 
 func checkMethod(method string) error {
-	if method == "" || len(method) > 255 || strings.ToValidUTF8(method, "") != method {
+	if method == "" || len(method) > 255 || !utf8.ValidString(method) {
 		return fmt.Errorf("rpc: the method %q must have 1 to 255 bytes of UTF-8", method)
 	}
 	return nil
 }
 
 func (s *Server) lookup(name []byte) *route {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.routes[string(name)]
+	return (*s.routes.Load())[string(name)]
 }
 
 // Serve accepts connections from ln and serves them, until ctx ends. Then it closes ln, tells the peers (see Peer.Draining), refuses

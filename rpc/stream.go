@@ -320,7 +320,12 @@ func (s *stream) next() (value, owned []byte, err error) {
 			credit := s.consumed(int64(e.frame))
 			s.mu.Unlock()
 			if credit > 0 {
-				s.p.ch.SendData(s.ctx, appendCredit(s.creditTo[:0], s.id, uint32(credit)))
+				b := appendCredit(s.creditTo[:0], s.id, uint32(credit))
+				if _, quick := s.p.quick(len(b)); quick {
+					s.p.sendQuick(b, nil)
+				} else {
+					s.p.ch.SendData(s.ctx, b)
+				}
 				s.sent()
 			}
 			return value, e.data, nil
@@ -384,11 +389,12 @@ func (s *stream) transmit(b, tail []byte) error {
 		s.proof.at, s.proof.mark = s.proof.sent, mark
 	}
 	s.mu.Unlock()
-	ctx := s.ctx
+	var err error
 	if quick {
-		ctx = context.Background()
+		err = s.p.sendQuick(b, tail)
+	} else {
+		err = s.p.ch.SendData(s.ctx, b, tail)
 	}
-	err := s.p.ch.SendData(ctx, b, tail)
 	s.sent()
 	if err != nil {
 		return &Error{Code: Unavailable, Message: "the connection has ended: " + err.Error(), cause: err}

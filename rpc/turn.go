@@ -75,15 +75,8 @@ func (p *Peer) aside(c *served) bool {
 	if !p.turn.watching.Load() && p.turn.watching.CompareAndSwap(false, true) {
 		go p.watch()
 	}
-	more := c.more
 	c.serve()
-	if p.turn.change(aside, reads) {
-		return true
-	}
-	if more { // the next reader may have read on before the reply was there
-		p.ch.Flush()
-	}
-	return false
+	return p.turn.change(aside, reads)
 }
 
 // await waits for a token, and reads meanwhile where nobody else does.
@@ -221,7 +214,6 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 			return true
 		}
 		if run != nil {
-			run.more = false
 			go run.start()
 		}
 	}
@@ -239,6 +231,7 @@ type route struct {
 	slow  atomic.Int32 // calls that are still to be run in goroutines of their own
 	last  atomic.Int32 // what slow was set to last
 	brisk atomic.Bool  // it took next to no time the last time
+	runs  atomic.Uint32
 }
 
 const (
@@ -249,6 +242,18 @@ const (
 // quick says whether the reader may run it; behind: though another call waits behind it.
 func (m *route) quick(behind bool) bool {
 	return m.slow.Load() <= 0 && (!behind || m.brisk.Load())
+}
+
+// timed runs the handler of a unary call, and learns from how long it takes: each time while it is slow, now and then
+// otherwise.
+func (m *route) timed(c *served) error {
+	if m.runs.Add(1)%8 != 0 && m.slow.Load() <= 0 {
+		return m.unary(c)
+	}
+	start := time.Now()
+	err := m.unary(c)
+	m.took(time.Since(start))
+	return err
 }
 
 // took learns from a run of the handler. A slow one keeps the method out of the reader for a while; if it is slow again

@@ -98,11 +98,11 @@ func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream
 	s := opening.stream
 	s.ctx, s.codec = ctx, codec
 	binary.LittleEndian.PutUint32(b, s.id)
-	sending := ctx
-	if quick {
-		sending = context.Background()
+	if quick { // errors end the connection, which ends the stream
+		p.sendQuick(b, nil)
+	} else {
+		p.ch.SendData(ctx, b)
 	}
-	p.ch.SendData(sending, b) // its errors end the connection, which ends the stream
 	if ctx.Done() != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
