@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/rpc"
+)
+
+func init() {
+	const defaults = "handlers are plain functions, free to block"
+	register(contender{name: "standpipe", group: ours, over: "unix", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
+		note: "typed calls of a MessagePack struct of three fields, whose encoding has the size; one way by a stream of []byte; " + defaults,
+		dial: func(e *env) (client, error) { return standpipeDial(e, typedEnd{}) }})
+	register(contender{name: "standpipe-raw", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
+		note: "values that are encoded already (rpc.Raw); one way by a stream of them; " + defaults,
+		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}) }})
+}
+
+// standpipeMost is the largest message; by default it is 16 MiB.
+const standpipeMost = 128 << 20
+
+// record is what typed calls send both ways.
+type record struct {
+	ID   uint64 `json:"id"`
+	Name string `json:"name"`
+	Data []byte `json:"data"`
+}
+
+// newRecord always has the same size but for data: the ID takes all of its 9 bytes.
+func newRecord(data []byte) record { return record{1 << 40, "record", data} }
+
+// recordPayload is how long a record's data is where its encoding has n bytes. Lengths are encoded in 1 to 5 bytes, so that for a
+// few n there is none; it is the next one below then.
+func recordPayload(n int) int {
+	for data := n; data > 0; {
+		b, err := rpc.MessagePack.Append(nil, newRecord(make([]byte, data)))
+		if err != nil {
+			panic(err)
+		}
+		if len(b) <= n {
+			return data
+		}
+		data -= len(b) - n
+	}
+	panic(fmt.Sprintf("a record can't have %d bytes only", n))
+}
+
+func standpipeServe(e *env) error {
+	ln, err := standpipe.Listen(e.socket(), nil)
+	if err != nil {
+		return err
+	}
+	s := rpc.NewServer(&rpc.ServerConfig{MaxMessage: standpipeMost})
+	rpc.Handle(s, "typed.echo", func(_ context.Context, r record) (record, error) { return r, nil })
+	rpc.Handle(s, "raw.echo", func(_ context.Context, r rpc.Raw) (rpc.Raw, error) { return r, nil })
+	rpc.HandleStream(s, "typed.sink", func(_ context.Context, st *rpc.Stream[[]byte, uint64]) error {
+		var sum uint64
+		for b, err := range st.All() {
+			if err != nil {
+				return err
+			}
+			sum += touch(b)
+		}
+		return st.Send(sum)
+	})
+	rpc.HandleStream(s, "raw.sink", func(_ context.Context, st *rpc.Stream[rpc.Raw, uint64]) error {
+		var sum uint64
+		for r, err := range st.All() {
+			if err != nil {
+				return err
+			}
+			sum += touch(r.Data)
+			r.Release()
+		}
+		return st.Send(sum)
+	})
+	e.ready(e.socket())
+	return s.Serve(context.Background(), ln)
+}
+
+// An end is how a client calls: typed or raw.
+type end interface {
+	caller(p *rpc.Peer) caller
+	stream(p *rpc.Peer, msg []byte, n int) error
+}
+
+func standpipeDial(e *env, how end) (client, error) {
+	p, err := rpc.Dial(context.Background(), e.addr, &rpc.DialConfig{MaxMessage: standpipeMost})
+	if err != nil {
+		return nil, err
+	}
+	return standpipeClient{p, how}, nil
+}
+
+type standpipeClient struct {
+	p   *rpc.Peer
+	how end
+}
+
+func (c standpipeClient) caller() (caller, error)        { return c.how.caller(c.p), nil }
+func (c standpipeClient) stream(msg []byte, n int) error { return c.how.stream(c.p, msg, n) }
+func (c standpipeClient) close() error                   { return c.p.Close() }
+
+type typedEnd struct{}
+
+func (typedEnd) caller(p *rpc.Peer) caller { return typedCaller{p} }
+
+func (typedEnd) stream(p *rpc.Peer, msg []byte, n int) error {
+	return sinkStream(p, "typed.sink", msg, n)
+}
+
+type typedCaller struct{ p *rpc.Peer }
+
+func (k typedCaller) call(req []byte) ([]byte, error) {
+	r, err := rpc.Call[record](context.Background(), k.p, "typed.echo", newRecord(req))
+	return r.Data, err
+}
+
+type rawEnd struct{}
+
+func (rawEnd) caller(p *rpc.Peer) caller { return &rawCaller{p: p} }
+
+func (rawEnd) stream(p *rpc.Peer, msg []byte, n int) error {
+	return sinkStream(p, "raw.sink", rpc.Raw{Data: msg}, n)
+}
+
+type rawCaller struct {
+	p       *rpc.Peer
+	in, out rpc.Raw
+}
+
+func (k *rawCaller) call(req []byte) ([]byte, error) {
+	k.in.Data = req
+	err := k.p.Call(context.Background(), "raw.echo", &k.in, &k.out)
+	return k.out.Data, err
+}
+
+// sinkStream sends v n times, and waits for what the handler makes of it.
+func sinkStream[T any](p *rpc.Peer, method string, v T, n int) error {
+	st, err := rpc.Open[uint64, T](context.Background(), p, method)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	for range n {
+		if err := st.Send(v); err != nil {
+			return err
+		}
+	}
+	if err := st.CloseSend(); err != nil {
+		return err
+	}
+	if _, err := st.Recv(); err != nil {
+		return err
+	}
+	if _, err := st.Recv(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("behind the sum: %w", err)
+	}
+	return nil
+}
