@@ -6,16 +6,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // A contender is one way for two processes of one machine to talk to each other. Each has a file, and registers itself
 // from init. Its server runs in one process, its client in another.
 type contender struct {
-	name   string // short and unique; what -only takes
-	group  group
-	over   string // what carries it: unix, tcp
-	note   string // how it is used here
-	module string // whose version is told; "": the standard library
+	name    string // short and unique; what -only takes
+	group   group
+	over    string        // what carries it: unix, tcp
+	note    string        // how it is used here
+	modules []string      // whose versions are told
+	version func() string // the same of a program; may be nil
 
 	// serve runs the server: it calls env.ready once clients can connect. The process ends when the measuring is over.
 	serve func(e *env) error
@@ -68,7 +70,7 @@ type env struct {
 	dir   string            // private to the two processes, empty at the start
 	addr  string            // in the client: what the server gave to ready
 	ready func(addr string) // tells the client that the server is there
-	child int               // the process that does the server's work, if it is not ours
+	child atomic.Int64      // the process that does the server's work, if it is not ours
 }
 
 // socket is a path for a Unix socket.

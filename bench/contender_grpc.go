@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(contender{name: "grpc-go", group: peers, over: "unix", module: "google.golang.org/grpc",
+	register(contender{name: "grpc-go", group: peers, over: "unix", modules: []string{"google.golang.org/grpc"},
 		note:  "Protobuf (BytesValue), stream workers, flow control windows of 16 MiB; one way by client streaming",
 		serve: grpcServe, dial: grpcDial})
 }

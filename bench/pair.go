@@ -221,11 +221,11 @@ func serverSide(c *contender, e *env, in *bufio.Reader, out io.Writer) error {
 		case err := <-failed:
 			return err
 		case question := <-questions:
-			u := used(e.child)
+			measure := used
 			if question == askSettle {
-				u = settled(e.child)
+				measure = settled
 			}
-			text, err := json.Marshal(u)
+			text, err := json.Marshal(measure(int(e.child.Load())))
 			if err != nil {
 				return err
 			}

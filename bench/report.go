@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,32 +41,36 @@ func newReport(s settings) *report {
 // present returns those that this machine can run, and says loudly which it can't.
 func (r *report) present(run []*contender, stderr io.Writer) (able []*contender) {
 	for _, c := range run {
-		r.Notes[c.name] = c.describe()
 		if c.missing != nil {
 			if err := c.missing(); err != nil {
 				fmt.Fprintf(stderr, "bench: %s IS LEFT OUT: %v\n", c.name, err)
-				r.Missing[c.name] = err.Error()
+				r.Notes[c.name], r.Missing[c.name] = c.note, err.Error()
 				continue
 			}
 		}
+		r.Notes[c.name] = c.describe()
 		able = append(able, c)
 	}
 	return able
 }
 
-// describe is the note with the version.
+// describe is the note with the versions.
 func (c *contender) describe() string {
-	if c.module == "" {
-		return c.note
+	var versions []string
+	if c.version != nil {
+		versions = append(versions, c.version())
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
-			if m.Path == c.module {
-				return fmt.Sprintf("%s %s; %s", m.Path, m.Version, c.note)
+			if slices.Contains(c.modules, m.Path) {
+				versions = append(versions, m.Path+" "+m.Version)
 			}
 		}
 	}
-	return c.module + "; " + c.note
+	if versions == nil {
+		return c.note
+	}
+	return strings.Join(versions, ", ") + "; " + c.note
 }
 
 func (r *report) add(name string, round int, res *result) {

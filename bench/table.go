@@ -30,15 +30,17 @@ func (t *table) markdown(w io.Writer) {
 	}
 }
 
-// number has three digits that count, or all before the point.
+// number has two or three digits that count, or all before the point.
 func number(v float64) string {
 	switch {
 	case v >= 99.95:
 		return fmt.Sprintf("%.0f", v)
 	case v >= 9.995:
 		return fmt.Sprintf("%.1f", v)
+	case v >= 0.0995 || v == 0:
+		return fmt.Sprintf("%.2f", v)
 	}
-	return fmt.Sprintf("%.2f", v)
+	return fmt.Sprintf("%.3f", v)
 }
 
 // thousands writes 1234567 as 1,234,567.
