@@ -76,7 +76,7 @@ func grpcSink(_ any, s grpc.ServerStream) error {
 
 type grpcClient struct{ c *grpc.ClientConn }
 
-func (c grpcClient) caller() (caller, error) { return grpcCaller{c.c}, nil }
+func (c grpcClient) caller() (caller, error) { return grpcCaller(c), nil }
 func (c grpcClient) close() error            { return c.c.Close() }
 
 func (c grpcClient) stream(msg []byte, n int) error {

@@ -68,7 +68,7 @@ func natsServe(e *env) error {
 
 type natsClient struct{ c *nats.Conn }
 
-func (c natsClient) caller() (caller, error) { return natsCaller{c.c}, nil }
+func (c natsClient) caller() (caller, error) { return natsCaller(c), nil }
 
 func (c natsClient) close() error {
 	c.c.Close()

@@ -51,7 +51,7 @@ func (netRPCService) Put(in *NetRPCMessage, out *NetRPCSum) error {
 
 type netRPCClient struct{ c *rpc.Client }
 
-func (c netRPCClient) caller() (caller, error) { return netRPCCaller{c.c}, nil }
+func (c netRPCClient) caller() (caller, error) { return netRPCCaller(c), nil }
 func (c netRPCClient) close() error            { return c.c.Close() }
 
 type netRPCCaller struct{ c *rpc.Client }

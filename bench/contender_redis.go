@@ -94,7 +94,7 @@ func redisServe(e *env, network string) error {
 
 type redisClient struct{ c *redis.Client }
 
-func (c redisClient) caller() (caller, error) { return redisCaller{c.c}, nil }
+func (c redisClient) caller() (caller, error) { return redisCaller(c), nil }
 func (c redisClient) close() error            { return c.c.Close() }
 
 type redisCaller struct{ c *redis.Client }

@@ -33,20 +33,22 @@ type record struct {
 // newRecord always has the same size but for data: the ID takes all of its 9 bytes.
 func newRecord(data []byte) record { return record{1 << 40, "record", data} }
 
-// recordPayload is how long a record's data is where its encoding has n bytes. Lengths are encoded in 1 to 5 bytes, so that for a
-// few n there is none; it is the next one below then.
+// recordPayload is how long a record's data is where its encoding has n bytes. The length of data is encoded in 2 to 5 bytes, so that
+// for a few n there is none; it is the next one below then.
 func recordPayload(n int) int {
-	for data := n; data > 0; {
-		b, err := rpc.MessagePack.Append(nil, newRecord(make([]byte, data)))
-		if err != nil {
-			panic(err)
-		}
-		if len(b) <= n {
-			return data
-		}
-		data -= len(b) - n
+	data := n - recordSize(0)
+	for recordSize(data) > n {
+		data--
 	}
-	panic(fmt.Sprintf("a record can't have %d bytes only", n))
+	return data
+}
+
+func recordSize(data int) int {
+	b, err := rpc.MessagePack.Append(nil, newRecord(make([]byte, data)))
+	if err != nil {
+		panic(err) // a bug: a record can be encoded
+	}
+	return len(b)
 }
 
 func standpipeServe(e *env) error {

@@ -64,7 +64,7 @@ func ttrpcSink(_ context.Context, s ttrpc.StreamServer) (any, error) {
 
 type ttrpcClient struct{ c *ttrpc.Client }
 
-func (c ttrpcClient) caller() (caller, error) { return ttrpcCaller{c.c}, nil }
+func (c ttrpcClient) caller() (caller, error) { return ttrpcCaller(c), nil }
 func (c ttrpcClient) close() error            { return c.c.Close() }
 
 func (c ttrpcClient) stream(msg []byte, n int) error {

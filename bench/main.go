@@ -52,6 +52,7 @@ const (
 	partConcurrent = "c"
 	partBulk       = "b"
 	partIdle       = "i"
+	partAll        = partLatency + partPaced + partConcurrent + partBulk + partIdle
 )
 
 func (p plan) has(part string) bool { return strings.Contains(p.Parts, part) }
@@ -129,8 +130,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.DurationVar(&s.Duration, "dur", 250*time.Millisecond, "length of each measure")
 	f.IntVar(&s.Callers, "callers", 64, "how many call at once")
 	f.IntVar(&s.Idle, "idle", 1000, "idle connections")
-	f.StringVar(&s.Parts, "parts", partLatency+partPaced+partConcurrent+partBulk+partIdle,
-		"what to measure: latency, paced calls, concurrent calls, bulk, idle connections")
+	f.StringVar(&s.Parts, "parts", partAll, "what to measure: latency, paced calls, concurrent calls, bulk, idle connections")
 	sizes := f.String("sizes", "64,4096,65536,1048576", "bytes of calls")
 	bulk := f.String("bulk", "1048576", "bytes of one-way messages")
 	pin := f.String("pin", "none", "CPUs of the two processes: none, split (one each) or same (one for both)")
@@ -157,6 +157,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	}
 	if s.pin, err = parsePinning(*pin); err != nil {
 		return s, err
+	}
+	if strings.Trim(s.Parts, partAll) != "" || s.Parts == "" {
+		return s, fmt.Errorf("-parts: %q is not some of the letters %s", s.Parts, partAll)
 	}
 	if s.rounds < 1 || s.Duration <= 0 || s.Callers < 1 || s.Idle < 1 {
 		return s, errors.New("-rounds, -dur, -callers and -idle must be positive")
@@ -192,6 +195,9 @@ func measureAll(ctx context.Context, s settings, stderr io.Writer) *report {
 			awaitCalm(ctx, s.calm)
 			start := time.Now()
 			res, err := measureOne(ctx, s, c, i == 0)
+			if ctx.Err() != nil {
+				return r
+			}
 			if err != nil {
 				fmt.Fprintf(stderr, "bench: %s FAILED in round %d: %v\n", c.name, i+1, err)
 				r.Failed[c.name] = err.Error()

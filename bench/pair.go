@@ -43,6 +43,7 @@ type side struct {
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	lines chan string // closed at the end
+	wait  func() error
 	log   head
 }
 
@@ -57,6 +58,7 @@ func start(ctx context.Context, what string, c *contender, dir string, cpus []in
 	s.cmd.Stderr = &s.log
 	s.cmd.Cancel = func() error { return kill(s.cmd) }
 	s.cmd.WaitDelay = time.Second
+	s.wait = sync.OnceValue(s.cmd.Wait)
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -86,6 +88,7 @@ func (s *side) line(timeout time.Duration) (string, error) {
 	select {
 	case line, ok := <-s.lines:
 		if !ok {
+			s.wait() // or its last words are not there yet
 			return "", fmt.Errorf("it has ended: %s", s.log.tail())
 		}
 		return line, nil
@@ -100,7 +103,7 @@ func (s *side) stop() {
 	kill(s.cmd)
 	for range s.lines {
 	}
-	s.cmd.Wait()
+	s.wait()
 }
 
 // head keeps the first 64 KiB that are written to it.
