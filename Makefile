@@ -87,7 +87,15 @@ test-windows-race: witnesses ## the Windows tests with the race detector (needs 
 		$(TEST) -race -exec '$(WINE)' $(PACKAGES)
 
 .PHONY: bench
-bench: ## the benchmarks; each room's beside its floor, the same bytes over a bare socket
+bench: ## standpipe beside its peers, as tables; all numbers in .build/bench.json; 5 minutes, for an idle machine
+	@go run ./bench -json .build/bench.json
+
+.PHONY: bench-quick
+bench-quick: ## the same, a quick round of the floor, standpipe and gRPC
+	@go run ./bench -only unix,standpipe,standpipe-raw,grpc-go -rounds 1 -dur 100ms
+
+.PHONY: bench-rooms
+bench-rooms: ## the rooms' own benchmarks, by go test
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
 
 .PHONY: fuzz
