@@ -146,6 +146,20 @@ func after(call func() error) <-chan error {
 	return done
 }
 
+// reading reads a byte in the background.
+func reading(c net.Conn) <-chan error {
+	return after(func() error { _, err := c.Read(make([]byte, 1)); return err })
+}
+
+// joined waits for calls in the background, however long they take.
+func joined(all []<-chan error) error {
+	var errs []error
+	for _, done := range all {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
+}
+
 // waiting gives a call that is to be interrupted the time to begin. Where that is too short, the case tests a call that
 // comes too late, which must end the same way.
 func waiting() { time.Sleep(20 * time.Millisecond) }

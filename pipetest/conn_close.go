@@ -58,10 +58,7 @@ func closeTwice(w wait, a, b net.Conn) error {
 func closeEndsRead(w wait, a, b net.Conn) error {
 	var all []<-chan error
 	for range 3 {
-		all = append(all, after(func() error {
-			_, err := a.Read(make([]byte, 1))
-			return err
-		}))
+		all = append(all, reading(a))
 	}
 	waiting()
 	a.Close()
@@ -91,10 +88,7 @@ func fill(c net.Conn) error {
 }
 
 func peerEndsRead(w wait, a, b net.Conn) error {
-	done := after(func() error {
-		_, err := b.Read(make([]byte, 1))
-		return err
-	})
+	done := reading(b)
 	waiting()
 	a.Close()
 	if err := w.await("Read", done); err != io.EOF {

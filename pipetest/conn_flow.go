@@ -73,7 +73,7 @@ func writeDeadline(w wait, a, b net.Conn) error {
 
 // pastDeadline: it counts even where there is data, or room; and it ends what waits already.
 func pastDeadline(w wait, a, b net.Conn) error {
-	done := after(func() error { _, err := b.Read(make([]byte, 1)); return err })
+	done := reading(b)
 	waiting()
 	b.SetDeadline(time.Unix(1, 0))
 	if err := isTimeout("a Read that waited", w.await("Read", done)); err != nil {
@@ -173,11 +173,7 @@ func bothWays(w wait, a, b net.Conn) error {
 	}
 	one(a, b)
 	one(b, a)
-	var errs []error
-	for _, done := range all {
-		errs = append(errs, <-done) // the deadline ends it
-	}
-	return errors.Join(errs...)
+	return joined(all) // the deadline ends them
 }
 
 // wholeWrites: goroutines that write at the same time take turns; nobody's bytes stand amidst another's.
@@ -216,11 +212,7 @@ func wholeWrites(w wait, a, b net.Conn) error {
 			return errors.New("the writes were mixed")
 		}
 	}
-	var errs []error
-	for _, done := range all {
-		errs = append(errs, <-done)
-	}
-	return errors.Join(errs...)
+	return joined(all)
 }
 
 // noise is n bytes, other ones each time.

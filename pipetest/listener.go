@@ -129,15 +129,15 @@ func connect(ctx context.Context, ln net.Listener, dial dialFunc) (client, serve
 		ln.Close()
 	}
 	<-done
-	if err = errors.Join(err, acceptErr); err != nil {
-		for _, c := range []net.Conn{client, server} {
-			if c != nil {
-				c.Close()
-			}
-		}
-		return nil, nil, err
+	switch { // beside an error the Conn may be a nil pointer, and yet not nil
+	case err == nil && acceptErr == nil:
+		return client, server, nil
+	case err == nil:
+		client.Close()
+	case acceptErr == nil:
+		server.Close()
 	}
-	return client, server, nil
+	return nil, nil, errors.Join(err, acceptErr)
 }
 
 // passes sends a word.
@@ -285,11 +285,7 @@ func crowd(ctx context.Context, w wait, ln net.Listener, dial dialFunc) error {
 	for range 100 {
 		all = append(all, after(func() error { return echoes(ctx, w, dial) }))
 	}
-	var errs []error
-	for _, done := range all {
-		errs = append(errs, <-done)
-	}
-	return errors.Join(errs...)
+	return joined(all)
 }
 
 func canceledDial(ctx context.Context, _ wait, _ net.Listener, dial dialFunc) error {

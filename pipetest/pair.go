@@ -2,6 +2,7 @@ package pipetest
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -21,33 +22,15 @@ func Pair(t testing.TB, listen *standpipe.ListenConfig, dial *standpipe.DialConf
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	type accepted struct {
-		c   *standpipe.Conn
-		err error
-	}
-	done := make(chan accepted, 1)
-	go func() {
-		c, err := ln.AcceptConn()
-		done <- accepted{c, err}
-	}()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	client, err = standpipe.Dial(ctx, name, dial)
+	c, s, err := connect(ctx, ln, func(ctx context.Context) (net.Conn, error) { return standpipe.Dial(ctx, name, dial) })
 	if err != nil {
-		ln.Close()
-		if a := <-done; a.c != nil {
-			a.c.Close()
-		}
 		t.Fatal(err)
 	}
-	a := <-done
-	if a.err != nil {
-		client.Close()
-		t.Fatal(a.err)
-	}
 	t.Cleanup(func() {
-		client.Close()
-		a.c.Close()
+		c.Close()
+		s.Close()
 	})
-	return a.c, client
+	return s.(*standpipe.Conn), c.(*standpipe.Conn)
 }

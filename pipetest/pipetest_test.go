@@ -2,6 +2,7 @@ package pipetest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"testing"
@@ -54,6 +55,20 @@ func TestPair(t *testing.T) {
 	}
 	if server.Identity().PID != os.Getpid() || client.Identity().PID != os.Getpid() {
 		t.Errorf("the ends are %v and %v; this is pid %d", server.Identity(), client.Identity(), os.Getpid())
+	}
+}
+
+// A dial that fails may return a nil *Conn, which is no nil net.Conn.
+func TestConnectFails(t *testing.T) {
+	ln, err := standpipe.Listen(Name(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = connect(t.Context(), ln, func(ctx context.Context) (net.Conn, error) {
+		return standpipe.Dial(ctx, Name(t), nil)
+	})
+	if !errors.Is(err, standpipe.ErrNoServer) || !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }
 
