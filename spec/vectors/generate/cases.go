@@ -66,36 +66,32 @@ func hellos() []vector {
 }
 
 func messages() []vector {
+	one := behindHello("message-")
 	dies := func(name, clause, about string, parts ...part) vector {
-		return vector{name: "message-" + name, clause: clause, expect: "dies", about: about, parts: append([]part{good()}, parts...)}
+		return one(name, clause, "dies", about, parts...)
 	}
 	head := func(about string, length uint32, kind, flags byte, buffers uint16, rest ...[]byte) part {
 		return part{about, append(header(length, kind, flags, buffers), cat(rest...)...)}
 	}
 	call := open(1, "echo")
 	n := uint32(len(call))
-	cut := dies("cut-header", "2.4", "the connection ends inside a header", part{"5 bytes of a header", header(n, 1, 0, 0)[:5]})
-	cut.headers = []string{"then: close"}
-	cutData := dies("cut-data", "2.4", "the connection ends inside a frame", part{"a header and half its data", cat(header(n, 1, 0, 0), call[:5])})
-	cutData.headers = []string{"then: close"}
-	end := vector{name: "message-end", clause: "2.6", expect: "ends", headers: []string{"then: close"}, about: "a connection that ends between two frames",
-		parts: []part{good(), {"a frame to be ignored", append(header(3, 200, 0, 0), 1, 2, 3)}}}
+	closed := behindHello("message-", "then: close")
 	return []vector{
-		cut, cutData, end,
+		closed("cut-header", "2.4", "dies", "the connection ends inside a header", part{"5 bytes of a header", header(n, 1, 0, 0)[:5]}),
+		closed("cut-data", "2.4", "dies", "the connection ends inside a frame", part{"a header and half its data", cat(header(n, 1, 0, 0), call[:5])}),
+		closed("end", "2.6", "ends", "a connection that ends between two frames", part{"a frame to be ignored", append(header(3, 200, 0, 0), 1, 2, 3)}),
 		dies("too-large", "2.4", "data above max-message, refused by its header alone", head("a length of 16 MiB + 1", 16<<20+1, 1, 0, 0)),
 		dies("huge", "2.4", "the largest length there is", head("a length of 4 GiB - 1", 1<<32-1, 1, 0, 0)),
 		dies("flags", "2.4", "a flag that version 1 does not know", head("flags 1", n, 1, 1, 0, call)),
 		dies("kind-0", "2.4", "no kind", head("kind 0", n, 0, 0, 0, call)),
 		dies("kind-3", "2.4", "an unknown kind below 128", head("kind 3", n, 3, 0, 0, call)),
 		dies("kind-127", "2.4", "an unknown kind below 128", head("kind 127", n, 127, 0, 0, call)),
-		{name: "message-kind-128", clause: "2.5", expect: "answers", about: "an unknown kind from 128 on is skipped",
-			parts: []part{good(), head("kind 128", 4, 128, 0, 0, []byte("skip")), frame("echo, stream 1", call)}},
+		one("kind-128", "2.5", "answers", "an unknown kind from 128 on is skipped", head("kind 128", 4, 128, 0, 0, []byte("skip")), frame("echo, stream 1", call)),
 		dies("kind-255-large", "2.5", "a frame to be ignored has a limit, too", head("kind 255, 16 MiB + 1", 16<<20+1, 255, 0, 0)),
 		dies("abort", "2.3", "the peer gives up", head("abort: no more", 7, 2, 0, 0, []byte("no more"))),
 		dies("abort-long", "2.3", "an abort with more than 1024 bytes", head("abort, 1025 bytes", 1025, 2, 0, 0)),
 		dies("abort-buffers", "2.3", "an abort with buffers", head("abort, 1 buffer", 16, 2, 0, 1, ref(0, 0))),
-		{name: "message-buffer", clause: "3.12", expect: "answers", about: "buffers that no value refers to are ignored",
-			parts: []part{good(), head("echo, stream 1, one buffer of 3 bytes", 16+n+3, 1, 0, 1, ref(3, 0), call, []byte("abc"))}},
+		one("buffer", "3.12", "answers", "buffers that no value refers to are ignored", head("echo, stream 1, one buffer of 3 bytes", 16+n+3, 1, 0, 1, ref(3, 0), call, []byte("abc"))),
 		dies("buffers-many", "2.4", "65 buffers", head("65 buffers", 65*16+n, 1, 0, 65)),
 		dies("buffers-refs", "2.4", "references that do not fit the length", head("2 buffers in 31 bytes", 31, 1, 0, 2)),
 		dies("buffers-fit", "2.4", "a buffer that does not fit the length", head("one buffer of 4 bytes in 3", 16+3, 1, 0, 1, ref(4, 0), []byte("abc"))),
@@ -108,9 +104,7 @@ func messages() []vector {
 }
 
 func opens() []vector {
-	call := func(name, clause, expect, about string, frames ...part) vector {
-		return vector{name: "open-" + name, clause: clause, expect: expect, about: about, headers: []string{"stream: 1"}, parts: append([]part{good()}, frames...)}
-	}
+	call := behindHello("open-", "stream: 1")
 	timed := func(ns uint64, method string) []byte {
 		b := rpcHeader(1, 1, 3, 0, byte(len(method)))
 		return cat(binary.LittleEndian.AppendUint64(b, ns), []byte(method), []byte{0xa2, 'h', 'i'})
@@ -153,9 +147,7 @@ func opens() []vector {
 }
 
 func closes() []vector {
-	one := func(name, clause, expect, about string, frames ...part) vector {
-		return vector{name: "close-" + name, clause: clause, expect: expect, about: about, headers: []string{"stream: 1"}, parts: append([]part{good()}, frames...)}
-	}
+	one := behindHello("close-", "stream: 1")
 	hang := frame("hang, stream 1", open(1, "hang"))
 	return []vector{
 		one("cancel", "3.5", "fails Canceled", "a cancel is answered by a close", hang, frame("cancel, stream 1", cancel(1, 1))),
@@ -175,13 +167,13 @@ func closes() []vector {
 }
 
 func streams() []vector {
-	one := func(name, clause, expect, about string, frames ...part) vector {
-		return vector{name: "stream-" + name, clause: clause, expect: expect, about: about, headers: []string{"stream: 1"}, parts: append([]part{good()}, frames...)}
-	}
+	one := behindHello("stream-", "stream: 1")
 	open := func(method string, flags byte) []byte {
 		return append(rpcHeader(1, 1, flags, 0, byte(len(method))), method...)
 	}
-	data := func(stream uint32, flags byte, value string) []byte { return append(rpcHeader(stream, 2, flags, 0, 0), value...) }
+	data := func(stream uint32, flags byte, value string) []byte {
+		return append(rpcHeader(stream, 2, flags, 0, 0), value...)
+	}
 	credit := func(stream, n uint32) []byte {
 		return binary.LittleEndian.AppendUint32(rpcHeader(stream, 4, 0, 0, 0), n)
 	}
@@ -225,10 +217,9 @@ func streams() []vector {
 }
 
 func metadata() []vector {
+	behind := behindHello("metadata-", "stream: 1")
 	one := func(name, clause, expect, about string, block []byte) vector {
-		rpc := cat(rpcHeader(1, 1, 5, 0, 4), block, []byte("meta\xc0"))
-		return vector{name: "metadata-" + name, clause: clause, expect: expect, about: about, headers: []string{"stream: 1"},
-			parts: []part{good(), frame("meta, stream 1", rpc)}}
+		return behind(name, clause, expect, about, frame("meta, stream 1", cat(rpcHeader(1, 1, 5, 0, 4), block, []byte("meta\xc0"))))
 	}
 	entry := func(k, v string) []byte {
 		return cat([]byte{byte(len(k))}, []byte(k), binary.LittleEndian.AppendUint16(nil, uint16(len(v))), []byte(v))
@@ -261,8 +252,9 @@ func metadata() []vector {
 }
 
 func connections() []vector {
+	behind := behindHello("connection-")
 	one := func(name, clause, expect, about string, rpc []byte) vector {
-		return vector{name: "connection-" + name, clause: clause, expect: expect, about: about, parts: []part{good(), frame(name, rpc)}}
+		return behind(name, clause, expect, about, frame(name, rpc))
 	}
 	return []vector{
 		one("drain", "3.7", "lives", "the dialer takes no further calls; it may still make some", rpcHeader(0, 5, 0, 0, 0)),

@@ -96,6 +96,13 @@ func hello(s string) part {
 
 func good() part { return hello(goodHello) }
 
+// behindHello makes vectors whose parts come behind a good hello. The prefix is that of their names.
+func behindHello(prefix string, headers ...string) func(name, clause, expect, about string, parts ...part) vector {
+	return func(name, clause, expect, about string, parts ...part) vector {
+		return vector{name: prefix + name, clause: clause, expect: expect, about: about, headers: headers, parts: append([]part{good()}, parts...)}
+	}
+}
+
 // frame is a message frame around an rpc frame.
 func frame(about string, rpc []byte) part {
 	return part{about, append(header(uint32(len(rpc)), 1, 0, 0), rpc...)}
