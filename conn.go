@@ -1,6 +1,8 @@
 package standpipe
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -27,11 +29,11 @@ func newConn(end *endpoint, addr Addr, id Identity, release func()) *Conn {
 
 // Pipe makes two ends of a connection that has no name, within this process. It is closed like any other.
 func Pipe() (*Conn, *Conn, error) {
+	addr := Addr{name: "anonymous", path: "anonymous"}
 	a, b, err := pair()
 	if err != nil {
-		return nil, nil, opError("pipe", Addr{name: "anonymous", path: "anonymous"}, err)
+		return nil, nil, opError("pipe", addr, err)
 	}
-	addr := Addr{name: "anonymous", path: "anonymous"}
 	var conns [2]*Conn
 	for i, end := range []*endpoint{a, b} {
 		id, err := end.identity()
@@ -98,9 +100,23 @@ func (c *Conn) CloseWrite() error { return opError("close", c.addr, c.end.closeW
 // errors.ErrUnsupported. There, any kernel handle can go, sections of shared memory included. Not available where the
 // connection keeps messages on Windows.
 func (c *Conn) WriteHandles(b []byte, files ...*os.File) (int, error) {
+	switch {
+	case len(b) == 0:
+		return 0, opError("write", c.addr, errNoBytes)
+	case len(files) > maxHandles:
+		return 0, opError("write", c.addr, errMaxHandles)
+	}
 	n, err := c.end.writeHandles(b, files)
 	return n, opError("write", c.addr, err)
 }
+
+// maxHandles is how many files go with one write. The kernel's own limit is 253 on Linux (SCM_MAX_FD).
+const maxHandles = 64
+
+var (
+	errMaxHandles = fmt.Errorf("at most %d files can go at once", maxHandles)
+	errNoBytes    = errors.New("WriteHandles needs at least one byte to send along")
+)
 
 // ReadHandles is Read, and takes the files that came with what was read; they are the caller's to close, and are not
 // inherited by children. More than 64 files at once end the connection.

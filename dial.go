@@ -77,10 +77,9 @@ func (b *backoff) wait(ctx context.Context) error {
 	b.next = min(2*b.next, b.max)
 	select {
 	case <-t.C:
-		return contextError(ctx)
 	case <-ctx.Done():
-		return contextError(ctx)
 	}
+	return contextError(ctx)
 }
 
 // contextError is why ctx has ended: its error, and its cause where that is another.

@@ -103,13 +103,9 @@ func newFile(h windows.Handle, packets bool) (*file, error) {
 // os.ErrDeadlineExceeded, or the system's.
 func (f *file) do(x *half, b []byte, submit func(h windows.Handle, b []byte, n *uint32, ov *windows.Overlapped) error) (int, error) {
 	x.mu.Lock()
-	switch {
-	case x.closed:
+	if err := x.ended(); err != nil {
 		x.mu.Unlock()
-		return 0, net.ErrClosed
-	case x.expired:
-		x.mu.Unlock()
-		return 0, os.ErrDeadlineExceeded
+		return 0, err
 	}
 	x.op.ov, x.op.buf, x.op.n = windows.Overlapped{}, b, 0
 	err := submit(f.h, b, &x.op.n, &x.op.ov)
@@ -164,10 +160,8 @@ func submitWrite(h windows.Handle, b []byte, n *uint32, ov *windows.Overlapped) 
 	return windows.WriteFile(h, b, n, ov)
 }
 
-// ready is the error that an operation of x would end with at once.
-func (x *half) ready() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+// ended is the error that an operation of x would end with at once. The caller holds x.mu.
+func (x *half) ended() error {
 	switch {
 	case x.closed:
 		return net.ErrClosed

@@ -3,7 +3,6 @@ package standpipe
 import (
 	"errors"
 	"fmt"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,15 +12,12 @@ import (
 // audit_token_to_euid read the sixth and the second.
 type auditToken [8]uint32
 
-// peerIdentity asks the kernel: LOCAL_PEERCRED for the user and groups (unix(4), <sys/ucred.h>), and LOCAL_PEERTOKEN for
-// the process, which is that of the same moment, with LOCAL_PEERPID where there is no token.
+// peerIdentity asks the kernel: LOCAL_PEERCRED for the user and groups, and LOCAL_PEERTOKEN for the process, which is
+// that of the same moment, with LOCAL_PEERPID where there is no token.
 func peerIdentity(fd int) (Identity, error) {
-	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
+	cred, err := peerCred(fd)
 	if err != nil {
-		return Identity{}, os.NewSyscallError("getsockopt LOCAL_PEERCRED", err)
-	}
-	if cred.Version != 0 || cred.Ngroups < 1 || int(cred.Ngroups) > len(cred.Groups) {
-		return Identity{}, fmt.Errorf("LOCAL_PEERCRED has version %d and %d groups", cred.Version, cred.Ngroups)
+		return Identity{}, err
 	}
 	groups := cred.Groups[:cred.Ngroups]
 	pid := 0

@@ -9,15 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerIdentity asks the kernel by LOCAL_PEERCRED, which is what getpeereid(3) does: unix(4). The pid is cr_pid of struct
-// xucred (<sys/ucred.h>, FreeBSD 13), which shares its place with a pointer, the last field.
+// peerIdentity: the pid is cr_pid of struct xucred (FreeBSD 13), which shares its place with a pointer, the last field.
 func peerIdentity(fd int) (Identity, error) {
-	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
+	cred, err := peerCred(fd)
 	if err != nil {
-		return Identity{}, os.NewSyscallError("getsockopt LOCAL_PEERCRED", err)
-	}
-	if cred.Version != 0 || cred.Ngroups < 1 || int(cred.Ngroups) > len(cred.Groups) {
-		return Identity{}, fmt.Errorf("LOCAL_PEERCRED has version %d and %d groups", cred.Version, cred.Ngroups)
+		return Identity{}, err
 	}
 	pid := *(*int32)(unsafe.Add(unsafe.Pointer(cred), unsafe.Sizeof(*cred)-unsafe.Sizeof(uintptr(0))))
 	groups := cred.Groups[:cred.Ngroups]

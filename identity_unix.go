@@ -19,8 +19,8 @@ func lookupUser(name string) (string, error) {
 	if u, err := user.Lookup(name); err == nil {
 		return u.Uid, nil
 	}
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil && n != 1<<32-1 { // that one means "no change" to chown(2)
-		return strconv.FormatUint(n, 10), nil
+	if id, ok := numericID(name); ok {
+		return id, nil
 	}
 	return "", fmt.Errorf("there is no user %q on this machine", name)
 }
@@ -29,10 +29,16 @@ func lookupGroup(name string) (string, error) {
 	if g, err := user.LookupGroup(name); err == nil {
 		return g.Gid, nil
 	}
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil && n != 1<<32-1 { // that one means "no change" to chown(2)
-		return strconv.FormatUint(n, 10), nil
+	if id, ok := numericID(name); ok {
+		return id, nil
 	}
 	return "", fmt.Errorf("there is no group %q on this machine", name)
+}
+
+// numericID is a uid or gid without needless zeros.
+func numericID(s string) (string, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return strconv.FormatUint(n, 10), err == nil && n != 1<<32-1 // that one means "no change" to chown(2)
 }
 
 func userName(id string) string {

@@ -14,5 +14,5 @@ func List() ([]Addr, error) {
 		return nil, opError("list", Addr{name: "endpoints", path: "endpoints"}, err)
 	}
 	slices.SortFunc(addrs, func(a, b Addr) int { return cmp.Compare(a.name, b.name) })
-	return addrs, nil
+	return slices.Compact(addrs), nil // a system may list a name more than once
 }

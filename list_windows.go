@@ -27,12 +27,9 @@ func list() ([]Addr, error) {
 		return nil, err
 	}
 	defer windows.FindClose(h)
-	found := map[Addr]bool{}
 	var addrs []Addr
 	for ; err == nil; err = windows.FindNextFile(h, &data) {
-		addr, ok := named(windows.UTF16ToString(data.FileName[:]))
-		if ok && !found[addr] {
-			found[addr] = true
+		if addr, ok := named(windows.UTF16ToString(data.FileName[:])); ok {
 			addrs = append(addrs, addr)
 		}
 	}

@@ -77,7 +77,10 @@ func (e *endpoint) readSome(b []byte) (int, error) {
 }
 
 func (e *endpoint) readFirst(b []byte) (int, error) {
-	if err := e.r.ready(); err != nil {
+	e.r.mu.Lock()
+	err := e.r.ended()
+	e.r.mu.Unlock()
+	if err != nil {
 		return 0, err
 	}
 	n := copy(b, e.first)

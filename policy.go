@@ -74,21 +74,29 @@ func (p Policy) Or(q Policy) Policy {
 // Policy stands for "self".
 func (p Policy) Admits(id Identity) bool {
 	var g guard
-	for _, one := range p.words() {
-		if err := g.add(one); err != nil {
-			continue
-		}
+	for _, word := range p.words() {
+		_ = g.add(word)
 	}
 	return g.admits(id)
 }
 
 // String is the text that ParsePolicy reads.
 func (p Policy) String() string {
-	switch {
-	case p.isZero():
-		return "self"
-	case len(p.words()) == 0:
+	words := p.words()
+	if len(words) == 0 {
 		return "nobody" // which ParsePolicy does not take, as nothing does
+	}
+	return strings.Join(words, ",")
+}
+
+func (p Policy) isZero() bool {
+	return !p.none && !p.anyone && !p.self && len(p.users) == 0 && len(p.groups) == 0
+}
+
+// words are those of the text.
+func (p Policy) words() []string {
+	if p.isZero() {
+		return []string{"self"}
 	}
 	var words []string
 	if p.anyone {
@@ -103,32 +111,7 @@ func (p Policy) String() string {
 	for _, g := range p.groups {
 		words = append(words, "group:"+g)
 	}
-	return strings.Join(words, ",")
-}
-
-func (p Policy) isZero() bool {
-	return !p.none && !p.anyone && !p.self && len(p.users) == 0 && len(p.groups) == 0
-}
-
-// words splits p into policies of one word each.
-func (p Policy) words() []Policy {
-	if p.isZero() {
-		return []Policy{{self: true}}
-	}
-	var list []Policy
-	if p.anyone {
-		list = append(list, Policy{anyone: true})
-	}
-	if p.self {
-		list = append(list, Policy{self: true})
-	}
-	for _, u := range p.users {
-		list = append(list, Policy{users: []string{u}})
-	}
-	for _, g := range p.groups {
-		list = append(list, Policy{groups: []string{g}})
-	}
-	return list
+	return words
 }
 
 // guard is a Policy whose names were looked up: numeric ids, or SIDs. Listeners and dialers keep one, so that a peer is
@@ -145,11 +128,12 @@ func (p Policy) compile(def Policy) (*guard, error) {
 	if p.isZero() {
 		p = def
 	}
-	if len(p.words()) == 0 {
+	words := p.words()
+	if len(words) == 0 {
 		return nil, errors.New("the policy has an empty list of users or groups, and would admit nobody")
 	}
 	g := &guard{text: p.String()}
-	for _, word := range p.words() {
+	for _, word := range words {
 		if err := g.add(word); err != nil {
 			return nil, err
 		}
@@ -158,23 +142,24 @@ func (p Policy) compile(def Policy) (*guard, error) {
 }
 
 // add looks up one word.
-func (g *guard) add(word Policy) error {
+func (g *guard) add(word string) error {
+	kind, name, _ := strings.Cut(word, ":")
 	switch {
-	case word.anyone:
+	case kind == "anyone":
 		g.anyone = true
-	case word.self:
+	case kind == "self":
 		g.users = append(g.users, currentUser())
-	case strings.Contains(word.name(), ",") || strings.TrimSpace(word.name()) != word.name():
+	case strings.Contains(name, ",") || strings.TrimSpace(name) != name:
 		// A user database may have it, but the text of the policy would mean something else.
 		return fmt.Errorf("policy %q: a name can't have a comma, or begin or end with a space", word)
-	case len(word.users) == 1:
-		id, err := lookupUser(word.users[0])
+	case kind == "user":
+		id, err := lookupUser(name)
 		if err != nil {
 			return fmt.Errorf("policy %q: %w", word, err)
 		}
 		g.users = append(g.users, id)
 	default:
-		id, err := lookupGroup(word.groups[0])
+		id, err := lookupGroup(name)
 		if err != nil {
 			return fmt.Errorf("policy %q: %w", word, err)
 		}
@@ -182,9 +167,6 @@ func (g *guard) add(word Policy) error {
 	}
 	return nil
 }
-
-// name is the name in a policy of one word, if it has one.
-func (p Policy) name() string { return strings.Join(append(slices.Clone(p.users), p.groups...), "") }
 
 func (g *guard) admits(id Identity) bool {
 	if id.User == "" {
