@@ -205,26 +205,31 @@ func asked(t *testing.T, cfg ListenConfig, by senses) *Listener {
 	return ln
 }
 
+// taking takes every client to be whom the token is of.
+func taking(token windows.Token) tokenTaker {
+	return func(*endpoint, windows.Handle) (taken windows.Token, err error) {
+		err = windows.DuplicateTokenEx(token, windows.TOKEN_QUERY, nil, windows.SecurityIdentification,
+			windows.TokenImpersonation, &taken)
+		return taken, err
+	}
+}
+
 // TestSDDLAtAccept: the client's token is held against the descriptor, and against a Policy where there is one.
 func TestSDDLAtAccept(t *testing.T) {
 	admins := "O:" + currentUser() + "D:P(A;;FA;;;BA)"
 	for name, c := range map[string]struct {
 		policy   Policy
-		token    func() windows.Token
+		without  []string
 		admitted bool
 	}{
-		"admitted":          {Policy{}, func() windows.Token { return ownToken(t) }, true},
-		"not by descriptor": {Policy{}, func() windows.Token { return ownToken(t, sidAdministrators) }, false},
-		"not by policy":     {User(sidSystem), func() windows.Token { return ownToken(t) }, false},
-		"by both":           {Group(sidAdministrators), func() windows.Token { return ownToken(t) }, true},
-		"by policy alone":   {Anyone(), func() windows.Token { return ownToken(t, sidAdministrators) }, false},
+		"admitted":          {Policy{}, nil, true},
+		"not by descriptor": {Policy{}, []string{sidAdministrators}, false},
+		"not by policy":     {User(sidSystem), nil, false},
+		"by both":           {Group(sidAdministrators), nil, true},
+		"by policy alone":   {Anyone(), []string{sidAdministrators}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			take := func(*endpoint, windows.Handle) (token windows.Token, err error) {
-				err = windows.DuplicateTokenEx(c.token(), windows.TOKEN_QUERY, nil, windows.SecurityIdentification,
-					windows.TokenImpersonation, &token)
-				return token, err
-			}
+			take := taking(ownToken(t, c.without...))
 			wantAdmitted(t, asked(t, ListenConfig{SDDL: admins, Policy: c.policy}, senses{take, muteLimit}), c.admitted)
 		})
 	}
@@ -264,11 +269,7 @@ func TestPolicyAtAccept(t *testing.T) {
 		{Group("Administrators").Or(User(currentUser())), []string{sidAdministrators}, true},
 		{Anyone(), nil, true},
 	} {
-		take := func(*endpoint, windows.Handle) (token windows.Token, err error) {
-			err = windows.DuplicateTokenEx(ownToken(t, c.without...), windows.TOKEN_QUERY, nil,
-				windows.SecurityIdentification, windows.TokenImpersonation, &token)
-			return token, err
-		}
+		take := taking(ownToken(t, c.without...))
 		wantAdmitted(t, asked(t, ListenConfig{Policy: c.policy}, senses{take, muteLimit}), c.admitted)
 	}
 }

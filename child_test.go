@@ -110,17 +110,21 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// policyOf reads a Policy that may be left out.
+func policyOf(args []string) (standpipe.Policy, error) {
+	if len(args) == 0 {
+		return standpipe.Policy{}, nil
+	}
+	return standpipe.ParsePolicy(args[0])
+}
+
 // serveRole NAME [POLICY]: echoes, after it has said "ready".
 func serveRole(args []string) error {
-	cfg := &standpipe.ListenConfig{}
-	if len(args) > 1 {
-		p, err := standpipe.ParsePolicy(args[1])
-		if err != nil {
-			return err
-		}
-		cfg.Policy = p
+	p, err := policyOf(args[1:])
+	if err != nil {
+		return err
 	}
-	ln, err := standpipe.Listen(args[0], cfg)
+	ln, err := standpipe.Listen(args[0], &standpipe.ListenConfig{Policy: p})
 	if err != nil {
 		fmt.Println(verdict(err), err)
 		return nil
@@ -172,17 +176,13 @@ func raceRole(args []string) error {
 
 // tryRole NAME [POLICY]: dials, has one word echoed, and says how that went.
 func tryRole(args []string) error {
-	cfg := &standpipe.DialConfig{}
-	if len(args) > 1 {
-		p, err := standpipe.ParsePolicy(args[1])
-		if err != nil {
-			return err
-		}
-		cfg.Policy = p
+	p, err := policyOf(args[1:])
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := standpipe.Dial(ctx, args[0], cfg)
+	c, err := standpipe.Dial(ctx, args[0], &standpipe.DialConfig{Policy: p})
 	if err != nil {
 		fmt.Println(verdict(err), err)
 		return nil

@@ -10,24 +10,11 @@ import (
 	"golang.org/x/net/nettest"
 )
 
-// ends makes the two ends of a connection.
+// ends makes the two ends of a connection, the client's first.
 func ends(t *testing.T, cfg *standpipe.ListenConfig) nettest.MakePipe {
 	return func() (a, b net.Conn, stop func(), err error) {
-		ln, err := standpipe.Listen(pipetest.Name(t), cfg)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		defer ln.Close()
-		client, err := standpipe.Dial(context.Background(), ln.Addr().String(), nil)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		server, err := ln.Accept()
-		if err != nil {
-			client.Close()
-			return nil, nil, nil, err
-		}
-		return client, server, func() { client.Close(); server.Close() }, nil
+		b, a = pipetest.Pair(t, cfg, nil)
+		return a, b, func() { a.Close(); b.Close() }, nil
 	}
 }
 

@@ -80,14 +80,16 @@ func TestConnCloseEndsIO(t *testing.T) {
 	}
 }
 
+// flying says whether an operation of x is the kernel's.
+func flying(x *half) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.flying
+}
+
 // waitFlying returns when a read and a write of c are the kernel's.
 func waitFlying(t *testing.T, c *Conn) {
 	t.Helper()
-	flying := func(x *half) bool {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		return x.flying
-	}
 	end := time.Now().Add(10 * time.Second)
 	for !flying(&c.end.r) || !flying(&c.end.w) {
 		if time.Now().After(end) {
@@ -104,11 +106,8 @@ func TestAbortIsRemembered(t *testing.T) {
 		for i := range 200 {
 			got := make(chan error, 1)
 			go func() { _, err := a.Read(make([]byte, 1)); got <- err }()
-			x := &a.end.r
-			for flying := false; !flying; runtime.Gosched() {
-				x.mu.Lock()
-				flying = x.flying
-				x.mu.Unlock()
+			for !flying(&a.end.r) {
+				runtime.Gosched()
 			}
 			a.SetReadDeadline(time.Unix(1, 0))
 			a.SetReadDeadline(time.Now().Add(time.Hour))
@@ -200,10 +199,8 @@ func TestBufferIsKept(t *testing.T) {
 	for range readers {
 		c, s := connected(t, nil)
 		wg.Go(func() { c.Read(make([]byte, size)) })
-		for flying := false; !flying; runtime.Gosched() {
-			c.end.r.mu.Lock()
-			flying = c.end.r.flying
-			c.end.r.mu.Unlock()
+		for !flying(&c.end.r) {
+			runtime.Gosched()
 		}
 		ends = append(ends, s)
 	}
@@ -280,10 +277,8 @@ func TestMessages(t *testing.T) {
 			sent := make(chan error, 1)
 			go func() {
 				if !early {
-					for flying := false; !flying; runtime.Gosched() {
-						b.end.r.mu.Lock()
-						flying = b.end.r.flying
-						b.end.r.mu.Unlock()
+					for !flying(&b.end.r) {
+						runtime.Gosched()
 					}
 				}
 				_, err := a.Write(big)

@@ -144,15 +144,7 @@ func TestMuteCrowd(t *testing.T) {
 			}
 		})
 	}
-	go func() {
-		for {
-			s, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer s.Close(); io.Copy(s, s) }()
-		}
-	}()
+	echo(l)
 	within(t, "a client in a silent crowd", func() {
 		c, err := Dial(soon(t), l.Addr().String(), nil)
 		if err == nil {

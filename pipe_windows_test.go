@@ -41,34 +41,23 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// connect makes one connection: the client's and the server's end.
-func connect(cfg *ListenConfig) (client, server *Conn, err error) {
-	l, err := Listen(freshName(), cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer l.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	client, err = Dial(ctx, l.Addr().String(), &DialConfig{Messages: cfg != nil && cfg.Messages})
-	if err != nil {
-		return nil, nil, err
-	}
-	server, err = l.AcceptConn()
-	if err != nil {
-		client.Close()
-		return nil, nil, err
-	}
-	return client, server, nil
-}
-
-// connected is connect for a test.
+// connected makes one connection: the client's and the server's end.
 func connected(t testing.TB, cfg *ListenConfig) (client, server *Conn) {
 	t.Helper()
-	client, server, err := connect(cfg)
+	l, err := Listen(freshName(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { client.Close(); server.Close() })
+	defer l.Close()
+	client, err = Dial(soon(t), l.Addr().String(), &DialConfig{Messages: cfg != nil && cfg.Messages})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	server, err = l.AcceptConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
 	return client, server
 }

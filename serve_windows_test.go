@@ -2,15 +2,22 @@ package standpipe
 
 import (
 	"io"
-	"net"
+	"os/exec"
 	"testing"
 	"time"
 )
 
 // TestKilledPeer: a client and a server that are killed.
 func TestKilledPeer(t *testing.T) {
-	wantEOF := func(c net.Conn) {
+	kill := func(c *Conn, peer *exec.Cmd) {
 		t.Helper()
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if c.Identity().PID != peer.Process.Pid {
+			t.Errorf("the peer is %v, its process %d", c.Identity(), peer.Process.Pid)
+		}
+		peer.Process.Kill()
 		c.SetReadDeadline(time.Now().Add(time.Second))
 		if n, err := c.Read(make([]byte, 10)); n != 0 || err != io.EOF {
 			t.Fatalf("after the kill: %d, %v", n, err)
@@ -23,14 +30,7 @@ func TestKilledPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if c.Identity().PID != cmd.Process.Pid {
-		t.Errorf("the client is %v, its process %d", c.Identity(), cmd.Process.Pid)
-	}
-	cmd.Process.Kill()
-	wantEOF(c)
+	kill(c, cmd)
 
 	name := freshName()
 	cmd = startChild(t, "serve", name)
@@ -39,14 +39,7 @@ func TestKilledPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if c.Identity().PID != cmd.Process.Pid {
-		t.Errorf("the server is %v, its process %d", c.Identity(), cmd.Process.Pid)
-	}
-	cmd.Process.Kill()
-	wantEOF(c)
+	kill(c, cmd)
 	l, err = Listen(name, nil)
 	if err != nil {
 		t.Fatalf("the name of a killed server: %v", err)

@@ -119,13 +119,7 @@ func newVillage(t *testing.T, a, b person, group string, gid uint32) *village {
 	v.exe = filepath.Join(v.dir, "tests")
 	copyProgram(t, v.exe)
 	for _, p := range []person{v.a, v.b} {
-		home := v.home(p)
-		if err := os.Mkdir(home, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(home, int(p.uid), int(p.gid)); err != nil {
-			t.Fatal(err)
-		}
+		v.mkdir(t, v.home(p), p, 0o700)
 	}
 	return v
 }

@@ -1,7 +1,6 @@
 package standpipe_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -38,6 +37,14 @@ func witness(t *testing.T, program string, args ...string) *exec.Cmd {
 
 // question is longer than one read of anybody.
 var question = strings.Repeat("the quick brown fox ", 10000)
+
+// at is a command with the socket's path in the place of {path}.
+func at(path string, command []string) (program string, args []string) {
+	for _, arg := range command[1:] {
+		args = append(args, strings.ReplaceAll(arg, "{path}", path))
+	}
+	return command[0], args
+}
 
 // The programs. The clients send their stdin, say that this was all, and print what comes back; the servers echo.
 const (
@@ -95,17 +102,14 @@ require("net").createServer({allowHalfOpen: true}, c => c.pipe(c)).listen(proces
 // TestWitnessClients: foreign clients of our Listener.
 func TestWitnessClients(t *testing.T) {
 	for name, command := range map[string][]string{
-		"python": {"python3", "-c", pythonClient},
-		"node":   {"node", "-e", nodeClient},
-		"socat":  {"socat", "-t", "30", "-", "UNIX-CONNECT:"},
+		"python": {"python3", "-c", pythonClient, "{path}"},
+		"node":   {"node", "-e", nodeClient, "{path}"},
+		"socat":  {"socat", "-t", "30", "-", "UNIX-CONNECT:{path}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(folder(t), "x.sock")
-			args := append(command[1:len(command):len(command)], path)
-			if name == "socat" {
-				args = append(command[1:len(command)-1:len(command)-1], command[len(command)-1]+path)
-			}
-			cmd := witness(t, command[0], args...)
+			program, args := at(path, command)
+			cmd := witness(t, program, args...)
 			ln, err := standpipe.Listen(path, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -123,17 +127,14 @@ func TestWitnessClients(t *testing.T) {
 // TestWitnessServers: our Dial of foreign servers, who end what they send when we end ours.
 func TestWitnessServers(t *testing.T) {
 	for name, command := range map[string][]string{
-		"python": {"python3", "-c", pythonServer},
-		"node":   {"node", "-e", nodeServer},
-		"socat":  {"socat", "-t", "30", "UNIX-LISTEN:", "EXEC:cat"},
+		"python": {"python3", "-c", pythonServer, "{path}"},
+		"node":   {"node", "-e", nodeServer, "{path}"},
+		"socat":  {"socat", "-t", "30", "UNIX-LISTEN:{path}", "EXEC:cat"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(folder(t), "x.sock")
-			args := append(command[1:len(command):len(command)], path)
-			if name == "socat" {
-				args = []string{"-t", "30", "UNIX-LISTEN:" + path, "EXEC:cat"}
-			}
-			cmd := witness(t, command[0], args...)
+			program, args := at(path, command)
+			cmd := witness(t, program, args...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +262,7 @@ func TestWitnessCurl(t *testing.T) {
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
-	cmd.Stdin = bytes.NewReader([]byte(question))
+	cmd.Stdin = strings.NewReader(question)
 	out, err := cmd.Output()
 	want := fmt.Sprintf("POST /one: %d bytes, <nil>\nPOST /two: ", len(question))
 	if err != nil || !strings.HasPrefix(string(out), want) {

@@ -36,15 +36,18 @@ func witness(t *testing.T, program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// foreign is how a program is called, but for the pipe's path, which comes last.
+type foreign struct {
+	messages bool
+	program  string
+	args     []string
+}
+
 func script(name string) string { return filepath.Join("testdata", "witness", name) }
 
 // TestWitnessClients: they send, and get it back from our listener.
 func TestWitnessClients(t *testing.T) {
-	for name, c := range map[string]struct {
-		messages bool
-		program  string
-		args     []string
-	}{
+	for name, c := range map[string]foreign{
 		"python open":              {false, `python\python.exe`, []string{script("pipe.py"), "file"}},
 		"python open, messages":    {true, `python\python.exe`, []string{script("pipe.py"), "file"}},
 		"python asyncio":           {false, `python\python.exe`, []string{script("pipe.py"), "proactor"}},
@@ -113,11 +116,7 @@ func echoMessages(s *Conn) error {
 
 // TestWitnessServers: our dialer finds them, and gets back what it sends.
 func TestWitnessServers(t *testing.T) {
-	for name, c := range map[string]struct {
-		messages bool
-		program  string
-		args     []string
-	}{
+	for name, c := range map[string]foreign{
 		"python asyncio":           {false, `python\python.exe`, []string{script("pipe.py"), "proactor_server"}},
 		"python AF_PIPE, messages": {true, `python\python.exe`, []string{script("pipe.py"), "af_pipe_server"}},
 		"node":                     {false, "node.exe", []string{script("pipe.js"), "server"}},
