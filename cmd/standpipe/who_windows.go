@@ -8,7 +8,7 @@ import (
 
 // superuser: SYSTEM, or the Administrators, who own what an elevated program makes.
 func superuser() standpipe.Policy {
-	return standpipe.User("S-1-5-18").Or(standpipe.User("S-1-5-32-544"))
+	return standpipe.User("S-1-5-18", "S-1-5-32-544")
 }
 
 // endpointFacts are the owner and the DACL of a pipe. Reading them takes an instance of the pipe for a moment.
