@@ -167,7 +167,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	return s, nil
 }
 
-// integers parses sizes that are separated by commas. A call is marked in its last 8 bytes, and standpipe's message has 36 more.
+// integers parses sizes that are separated by commas.
 func integers(name, list string) ([]int, error) {
 	var sizes []int
 	for field := range strings.SplitSeq(list, ",") {
