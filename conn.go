@@ -78,13 +78,39 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // Write writes all of b, in one message where the connection keeps messages; then b must fit the system's buffer
 // (ListenConfig.Buffer). Nothing is written where b is empty. Where the peer has gone, the error is syscall.EPIPE.
-// Where a deadline ends it, an unknown part of b may have been sent: the connection is then good for closing only.
+// Where a deadline ends it, a part of b may have been sent: on Unix as much as it says, on Windows an unknown part, so that the
+// connection is then good for closing only.
 func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.end.Write(b)
 	if err != nil {
 		return n, opError("write", c.addr, err)
 	}
 	return n, nil
+}
+
+// WriteBuffers writes the pieces of b as net.Buffers.WriteTo does, with one system call where the platform has one for that
+// (writev); it takes from b what it has written. On a connection that keeps messages each piece is a message.
+func (c *Conn) WriteBuffers(b *net.Buffers) (int64, error) {
+	n, err := c.end.writeBuffers(b)
+	if err != nil {
+		return n, opError("write", c.addr, err)
+	}
+	return n, nil
+}
+
+// writeEach writes the pieces one after the other, and takes from b what was written.
+func writeEach(b *net.Buffers, write func([]byte) (int, error)) (sum int64, err error) {
+	for len(*b) > 0 && err == nil {
+		n := 0
+		if len((*b)[0]) > 0 {
+			n, err = write((*b)[0])
+		}
+		sum += int64(n)
+		if (*b)[0] = (*b)[0][n:]; err == nil {
+			*b = (*b)[1:]
+		}
+	}
+	return sum, err
 }
 
 // CloseWrite tells the peer that nothing more will come: it reads io.EOF, and can still be read from. Windows pipes have

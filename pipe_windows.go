@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 	"unsafe"
 
@@ -103,6 +104,12 @@ func (e *endpoint) Write(b []byte) (int, error) {
 	e.w.turn.Lock()
 	defer e.w.turn.Unlock()
 	return e.writeAll(b)
+}
+
+func (e *endpoint) writeBuffers(b *net.Buffers) (int64, error) {
+	e.w.turn.Lock()
+	defer e.w.turn.Unlock()
+	return writeEach(b, e.writeAll)
 }
 
 // writeAll: the caller has the turn.

@@ -69,6 +69,17 @@ func (e *endpoint) Write(b []byte) (int, error) {
 	return n, err
 }
 
+func (e *endpoint) writeBuffers(b *net.Buffers) (int64, error) {
+	if e.in != nil {
+		return writeEach(b, e.Write)
+	}
+	n, err := b.WriteTo(e.UnixConn)
+	if err != nil {
+		err = writeError(err, int(n))
+	}
+	return n, err
+}
+
 // readError: a peer that was killed, or closed with something unread, is the end, as on every platform.
 func readError(err error) error {
 	if errors.Is(err, unix.ECONNRESET) || errors.Is(err, io.EOF) {

@@ -3,18 +3,36 @@ package msg
 import (
 	"math/bits"
 	"sync"
+	"time"
 	"unsafe"
 )
 
-// Memory for messages is used again, in sizes that are powers of two. Larger pieces are left to the garbage collector.
+// Memory for messages is used again, in sizes that are powers of two. Pieces above the largest are left to the garbage
+// collector.
 const (
 	leastClass = 12 // 4 KiB
+	largeClass = 16 // 64 KiB
 	mostClass  = 22 // 4 MiB
 )
 
 // pools hold the first byte of each piece, since a pointer goes into a pool without being allocated itself; what is in
 // pools[i] has 1<<(leastClass+i) bytes.
-var pools [mostClass - leastClass + 1]sync.Pool
+var pools [largeClass - leastClass]sync.Pool
+
+// stack holds the large pieces. The one that was used last is used first, whichever thread asks: it is still in the cache of
+// a core, and for large messages that counts for more than anything else here.
+var stack struct {
+	mu    sync.Mutex
+	free  [mostClass - largeClass + 1][]*byte
+	size  int  // bytes in free
+	used  bool // since the sweep
+	sweep *time.Timer
+}
+
+const (
+	mostStacked = 32 << 20
+	sweepTime   = 10 * time.Second
+)
 
 // classOf is the least class that has n bytes.
 func classOf(n int) int { return max(bits.Len(uint(max(n, 1)-1)), leastClass) }
@@ -22,10 +40,13 @@ func classOf(n int) int { return max(bits.Len(uint(max(n, 1)-1)), leastClass) }
 // pooled is an empty slice of at least n bytes that was used before, or nil.
 func pooled(n int) []byte {
 	c := classOf(n)
-	if c > mostClass {
-		return nil
+	var p *byte
+	switch {
+	case c < largeClass:
+		p, _ = pools[c-leastClass].Get().(*byte)
+	case c <= mostClass:
+		p = pop(c)
 	}
-	p, _ := pools[c-leastClass].Get().(*byte)
 	if p == nil {
 		return nil
 	}
@@ -48,11 +69,58 @@ func Alloc(n int) []byte {
 // use b, or any other part of the same memory, any more. Pieces that are too small or too large are left alone.
 func Free(b []byte) {
 	c := bits.Len(uint(cap(b))) - 1
-	if c < leastClass || cap(b) > 1<<(mostClass+1) {
+	switch {
+	case c < leastClass || c > mostClass:
+	case c < largeClass:
+		pools[c-leastClass].Put(unsafe.SliceData(b[:1]))
+	default:
+		push(c, unsafe.SliceData(b[:1]))
+	}
+}
+
+func push(c int, p *byte) {
+	s := &stack
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = true
+	if s.size+1<<c > mostStacked {
 		return
 	}
-	c = min(c, mostClass)
-	pools[c-leastClass].Put(unsafe.SliceData(b[:1]))
+	s.size += 1 << c
+	s.free[c-largeClass] = append(s.free[c-largeClass], p)
+	if s.sweep == nil {
+		s.sweep = time.AfterFunc(sweepTime, sweep)
+	}
+}
+
+func pop(c int) *byte {
+	s := &stack
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = true
+	list := s.free[c-largeClass]
+	if len(list) == 0 {
+		return nil
+	}
+	p := list[len(list)-1]
+	list[len(list)-1] = nil
+	s.free[c-largeClass] = list[:len(list)-1]
+	s.size -= 1 << c
+	return p
+}
+
+// sweep leaves the large pieces to the garbage collector when nobody has used one for a while.
+func sweep() {
+	s := &stack
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used {
+		s.used = false
+		s.sweep.Reset(sweepTime)
+		return
+	}
+	clear(s.free[:])
+	s.size, s.sweep = 0, nil
 }
 
 // grow is b with room for n more bytes; where b has none, its memory is freed.

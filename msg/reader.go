@@ -21,6 +21,7 @@ type reader struct {
 	i, j    int  // unread
 	full    bool // the last read filled buf: more comes than it holds
 	lean    int  // reads, one after the other, that left most of buf empty
+	bulk    bool // the last message was a large one: perhaps the next one is, too, and need not go through buf
 	greeted bool
 	err     error // final, but for ErrInterrupted
 
@@ -60,7 +61,11 @@ func (r *reader) fill(n int) error {
 			copy(b, r.buf[:r.j])
 			r.buf = b
 		}
-		k, err := r.c.Read(r.buf[r.j:])
+		room := r.buf[r.j:]
+		if r.bulk && len(room) > leastRead {
+			room = room[:leastRead]
+		}
+		k, err := r.c.Read(room)
 		r.j += k
 		r.full = r.j == len(r.buf)
 		if r.lean++; r.j > len(r.buf)/4 {
@@ -192,6 +197,7 @@ func (r *reader) body(h header, m *Message) (lent bool, err error) {
 // lent. Where it is interrupted, the next message goes on.
 func (r *reader) data(h header, m *Message, b []byte) (lent bool, err error) {
 	n := int(h.length)
+	r.bulk = n >= mostRead
 	if lent = len(b) == 0 && n <= max(mostLent, r.j-r.i); lent {
 		if r.j-r.i < n {
 			err = unexpected(r.fill(n))

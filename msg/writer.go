@@ -35,7 +35,6 @@ type writer struct {
 
 const (
 	directSize = 256 << 10 // from here on a message is not copied, but written from the sender's memory
-	headSize   = 64 << 10  // so much of it goes with the header
 	mostWrites = 3         // of a sender, for itself and others
 	mostQueued = 16        // frames that Queue leaves to others: the peer is to have something to do meanwhile
 	highWater  = 256 << 10 // pending bytes above which senders wait
@@ -73,13 +72,6 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 	w.pending = appendHeader(grow(w.pending, headerSize), h)
 	w.joined++
 	if direct && !left {
-		parts = slices.Clone(parts)
-		// The head does not go alone: it would wake the peer for nothing.
-		for i := 0; i < len(parts) && len(w.pending) < headSize; i++ {
-			n := min(len(parts[i]), headSize-len(w.pending))
-			w.pending = append(grow(w.pending, n), parts[i][:n]...)
-			parts[i] = parts[i][n:]
-		}
 		w.writing = true
 		return w.drain(parts)
 	}
@@ -160,23 +152,21 @@ func (w *writer) write(direct [][]byte) {
 		w.batch, w.joined = w.joined, 0
 	}
 	w.mu.Unlock()
-	n, err := w.c.Write(b)
-	left := b[n:]
-	for err == nil && len(direct) > 0 {
-		if n = 0; len(direct[0]) > 0 {
-			n, err = w.c.Write(direct[0])
-		}
-		left, direct = direct[0][n:], direct[1:]
+	var left [][]byte
+	var err error
+	if len(direct) == 0 {
+		var n int
+		n, err = w.c.Write(b)
+		left = [][]byte{b[n:]}
+	} else {
+		left, err = w.writeAll(append([][]byte{b}, direct...))
 	}
 	w.mu.Lock()
 	if w.broken {
 		w.broken = false
 		w.c.SetWriteDeadline(w.deadline)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			w.rest = append([]byte(nil), left...)
-			for _, p := range direct {
-				w.rest = append(w.rest, p...)
-			}
+			w.rest = slices.Concat(left...)
 			err = nil
 		}
 	}
@@ -185,6 +175,19 @@ func (w *writer) write(direct [][]byte) {
 	}
 	Free(b)
 	w.cond.Broadcast()
+}
+
+// writeAll writes the parts with one system call, where the connection can, so that the header does not wake the peer alone. It
+// says what is left of them.
+func (w *writer) writeAll(parts net.Buffers) (left [][]byte, err error) {
+	if c, ok := w.c.(interface {
+		WriteBuffers(*net.Buffers) (int64, error)
+	}); ok {
+		_, err = c.WriteBuffers(&parts)
+	} else {
+		_, err = parts.WriteTo(w.c)
+	}
+	return parts, err
 }
 
 // end: the writer gives the lock back, and the writing.

@@ -111,6 +111,7 @@ type Peer struct {
 	drained  bool          // it is closed
 	pinged   atomic.Bool   // a pong is on its way
 	batch    atomic.Bool   // see endBatch
+	called   atomic.Bool   // the other side has called this one
 
 	out  outgoing
 	in   incoming
@@ -201,7 +202,7 @@ func (p *Peer) begin() {
 func (p *Peer) read() {
 	p.endBatch() // of a reader that ran a handler too long
 	for {
-		ours, run, err := p.receive()
+		lendable, run, err := p.receive()
 		if errors.Is(err, msg.ErrInterrupted) { // meant for a caller who has gone
 			continue
 		}
@@ -212,7 +213,7 @@ func (p *Peer) read() {
 		if run != nil && !p.aside(run) {
 			return
 		}
-		if ours && !p.lend() {
+		if lendable && !p.lend() {
 			return
 		}
 	}
@@ -239,7 +240,7 @@ func (p *Peer) sendQuick(b, tail []byte) error {
 }
 
 // receive receives one frame, and dispatches it. The turn is the caller's.
-func (p *Peer) receive() (ours bool, run *served, err error) {
+func (p *Peer) receive() (lendable bool, run *served, err error) {
 	lent, err := p.ch.RecvInto(&p.got)
 	if err != nil {
 		return false, nil, err
@@ -252,8 +253,8 @@ func (p *Peer) receive() (ours bool, run *served, err error) {
 	for _, b := range p.got.Buffers {
 		b.Release()
 	}
-	if ours, run, err = p.dispatch(m); err != nil {
-		return ours, nil, p.dies(err)
+	if lendable, run, err = p.dispatch(m); err != nil {
+		return false, nil, p.dies(err)
 	}
 	if p.batch.Load() && !p.ch.Buffered() {
 		if run == nil {
@@ -261,7 +262,7 @@ func (p *Peer) receive() (ours bool, run *served, err error) {
 		}
 		p.endBatch()
 	}
-	return ours, run, nil
+	return lendable, run, nil
 }
 
 // end is called once, by the reader.
@@ -287,26 +288,27 @@ func (p *Peer) dies(err error) error {
 	return &msg.ProtocolError{Text: err.Error()}
 }
 
-// dispatch gives a frame to whom it belongs. ours: somebody here may have waited for it. run, where there is one, is a call to be
-// run.
-func (p *Peer) dispatch(m packet) (ours bool, run *served, err error) {
+// dispatch gives a frame to whom it belongs. lendable: somebody here has waited for it, and may read for himself the next time. run,
+// where there is one, is a call to be run.
+func (p *Peer) dispatch(m packet) (lendable bool, run *served, err error) {
 	f, err := parseFrame(m.data)
 	if err != nil {
 		return false, nil, err
 	}
 	p.frames.Add(1)
-	ours = f.stream%2 == 1 == p.dialer && f.stream != 0 // opened by this side
+	ours := f.stream%2 == 1 == p.dialer && f.stream != 0 // opened by this side
 	switch f.typ {
 	case typeOpen:
 		if ours {
-			return ours, nil, fmt.Errorf("stream %d was opened by the wrong side", f.stream)
+			return false, nil, fmt.Errorf("stream %d was opened by the wrong side", f.stream)
 		}
 		run, err = p.open(f, m)
 	case typeData, typeCredit:
-		err = p.flow(f, m, ours)
+		lendable, err = p.flow(f, m, ours)
 	case typeClose:
 		switch {
 		case ours:
+			lendable = true
 			err = p.out.answer(f, m)
 		case f.code != Canceled && f.code != DeadlineExceeded, f.flags != 0, len(f.value) > 0:
 			err = fmt.Errorf("stream %d was cancelled with the code %d, the flags %#x and %d bytes", f.stream, f.code, f.flags, len(f.value))
@@ -322,11 +324,11 @@ func (p *Peer) dispatch(m packet) (ours bool, run *served, err error) {
 	case typePing:
 		p.pong()
 	}
-	return ours, run, err
+	return lendable, run, err
 }
 
 // flow gives a frame to the stream that it belongs to.
-func (p *Peer) flow(f frame, m packet, ours bool) error {
+func (p *Peer) flow(f frame, m packet, ours bool) (lendable bool, err error) {
 	at := p.in.streamAt
 	if ours {
 		at = p.out.streamAt
@@ -334,11 +336,11 @@ func (p *Peer) flow(f frame, m packet, ours bool) error {
 	s, err := at(f)
 	switch {
 	case s == nil || err != nil:
-		return err
+		return false, err
 	case f.typ == typeData:
-		return s.push(f, m)
+		return ours || s.keen.Load() && p.in.busy.Load() == 1, s.push(f, m)
 	}
-	return s.give(int64(f.credit))
+	return ours, s.give(int64(f.credit))
 }
 
 // unavailable is the error of calls that the end of the connection ended.

@@ -141,6 +141,9 @@ func (p *Peer) drain() {
 // open takes a call of the other side. It runs in a goroutine of its own, or is returned, to be run by the reader.
 func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	how := p.o.server.lookup(f.method)
+	if !p.called.Load() {
+		p.called.Store(true)
+	}
 	in := &p.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -278,6 +281,7 @@ func (c *served) end(failed *Error) {
 	c.ctx.finish()
 	if c.stream != nil {
 		c.stream.finish()
+		p.readOn() // it may have been reading
 	}
 	header, trailer := c.ctx.takeReply()
 	if c.stream == nil && failed == nil {

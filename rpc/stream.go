@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 const (
 	leastWindow = 64 << 10 // what every side takes on a stream before its user has read; what ours takes at first
-	mostWindow  = 4 << 20  // what it grows to for a user who keeps up
+	mostWindow  = 16 << 20 // what it grows to for a user who keeps up
+	keenTime    = 250 * time.Microsecond
 )
 
 // stream is one end of a stream: the untyped core of Stream. The reader calls push, give, answered and lost, none of which
@@ -30,6 +33,9 @@ type stream struct {
 	creditTo [12]byte   // of recv: a credit frame
 	send     sync.Mutex // held by Send: values leave in order
 	begun    bool       // of send: the handler's header has left
+
+	took time.Time   // of recv, in a handler: when it got the last value
+	keen atomic.Bool // a handler that comes back for the next value at once; it may read for itself
 
 	mu      sync.Mutex
 	in      inbox
@@ -309,6 +315,12 @@ func (s *stream) finish() {
 
 // next is the next value, valid until the next call; owned is its memory, to be freed, where it has its own. recv is held.
 func (s *stream) next() (value, owned []byte, err error) {
+	if !s.ours {
+		if keen := !s.took.IsZero() && time.Since(s.took) < keenTime; keen != s.keen.Load() {
+			s.keen.Store(keen)
+		}
+		defer func() { s.took = time.Now() }()
+	}
 	for {
 		s.mu.Lock()
 		if !s.in.empty() {

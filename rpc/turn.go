@@ -40,7 +40,8 @@ const (
 const (
 	quickTime = 20 * time.Microsecond // a handler that took less may run in the reader the next time
 	briskTime = 4 * time.Microsecond  // and one that took less than it costs to run it elsewhere, also while others wait
-	tick      = 2 * time.Millisecond  // from one look to the next
+	tick      = 2 * time.Millisecond  // from one look to the next, at least,
+	mostTick  = 32 * time.Millisecond // and at most: while all goes well, looks are rare, since each costs as much as a call
 	idleTicks = 50                    // without a change, until the watch ends
 )
 
@@ -112,7 +113,8 @@ func (p *Peer) watch() {
 	t := &p.turn
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	for idle := 0; ; timer.Reset(tick) {
+	pause := tick
+	for idle := 0; ; timer.Reset(pause) {
 		seen := t.changes.Load()
 		select {
 		case <-timer.C:
@@ -122,8 +124,10 @@ func (p *Peer) watch() {
 		}
 		if t.changes.Load() != seen {
 			idle = 0
+			pause = min(2*pause, mostTick)
 			continue
 		}
+		pause = tick
 		p.pickUp()
 		if idle++; idle < idleTicks {
 			continue
@@ -144,7 +148,7 @@ func (p *Peer) lend() bool {
 	}
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	for ; ; timer.Reset(tick) {
+	for pause := tick; ; timer.Reset(pause) {
 		seen := t.changes.Load()
 		select {
 		case <-t.wake:
@@ -154,6 +158,9 @@ func (p *Peer) lend() bool {
 		case <-timer.C:
 		}
 		if t.changes.Load() != seen {
+			if !p.called.Load() { // nothing else comes but what somebody waits for
+				pause = min(2*pause, mostTick)
+			}
 			continue
 		}
 		if t.change(lent, reads) {
