@@ -42,17 +42,16 @@ type Message struct {
 //
 // Send may be called by many goroutines at once, Recv by one at a time; Close at any time, and it ends those who wait.
 type Channel struct {
-	c     net.Conn
-	bad   error // what is wrong with the Config
-	own   limits
-	hello hello
-	w     writer
-	r     reader
+	c   net.Conn
+	bad error // what is wrong with the Config
+	own limits
+	w   writer
+	r   reader
 
 	closing sync.Once
-	lim     atomic.Uint64 // see limit: message above, buffers below
-	greeted chan struct{} // closed when the peer's hello is here
-	peer    hello         // valid then
+	lim     atomic.Uint64     // see limit: message above, buffers below
+	greeted chan struct{}     // closed when the peer's hello is here
+	keys    map[string]string // of the peer's hello, for Greet
 }
 
 // New makes a Channel on c. Nothing is sent or received until the first Send or Recv. A Config that can't be is told by
@@ -63,14 +62,14 @@ func New(c net.Conn, cfg *Config) *Channel {
 	}
 	ch := &Channel{c: c, greeted: make(chan struct{})}
 	ch.lim.Store(leastData << 32) // what everybody takes: spec/wire.md, 1.6
-	err := ch.configure(*cfg)
+	hello, err := ch.configure(*cfg)
 	ch.bad = err
-	ch.w.init(c, ch.hello.append(nil), err)
+	ch.w.init(c, hello.append(nil), err)
 	ch.r.init(c, ch.own, err)
 	return ch
 }
 
-func (ch *Channel) configure(cfg Config) error {
+func (ch *Channel) configure(cfg Config) (hello, error) {
 	if cfg.MaxMessage == 0 {
 		cfg.MaxMessage = defaultMaxMessage
 	}
@@ -81,14 +80,14 @@ func (ch *Channel) configure(cfg Config) error {
 		cfg.MaxShared = 0
 	}
 	if cfg.MaxMessage < leastData || int64(cfg.MaxMessage) > 1<<32-1 {
-		return fmt.Errorf("msg: Config.MaxMessage is %d; it must be from %d to 4294967295", cfg.MaxMessage, leastData)
+		return hello{}, fmt.Errorf("msg: Config.MaxMessage is %d; it must be from %d to 4294967295", cfg.MaxMessage, leastData)
 	}
 	if cfg.MaxShared > 1<<32-1 {
-		return fmt.Errorf("msg: Config.MaxShared is %d; it must be below 4 GiB", cfg.MaxShared)
+		return hello{}, fmt.Errorf("msg: Config.MaxShared is %d; it must be below 4 GiB", cfg.MaxShared)
 	}
 	ch.own = limits{uint32(cfg.MaxMessage), uint32(cfg.MaxShared)}
-	ch.hello = hello{ch.own.message, ch.own.buffers, cfg.Keys}
-	return ch.hello.check()
+	h := hello{ch.own.message, ch.own.buffers, cfg.Keys}
+	return h, h.check()
 }
 
 // Conn is the connection, for its addresses and the peer's identity. It must not be read, written or given deadlines.
@@ -215,16 +214,17 @@ func (ch *Channel) RecvInto(m *Message) (lent bool, err error) {
 	return false, ch.r.err
 }
 
-// Greet sends our hello and waits for the peer's. It returns the lines that this package does not use itself, which
-// must not be changed. The first Recv does the same; Greet is for packages that build on this one, and must not be called
-// beside Recv.
+// Greet sends our hello and waits for the peer's. It returns the lines that this package does not use itself, the first time. The
+// first Recv does the same; Greet is for packages that build on this one, and must not be called beside Recv.
 func (ch *Channel) Greet() (map[string]string, error) {
 	ch.r.mu.Lock()
 	defer ch.r.mu.Unlock()
 	if err := ch.greet(); err != nil {
 		return nil, err
 	}
-	return ch.peer.keys, nil
+	keys := ch.keys
+	ch.keys = nil
+	return keys, nil
 }
 
 // greet exchanges hellos, once. Ours leaves in its own goroutine, since the peer may not read before it has sent its own.
@@ -238,7 +238,7 @@ func (ch *Channel) greet() error {
 		ch.fail(ch.r.err)
 		return ch.r.err
 	}
-	ch.peer = peer
+	ch.keys = peer.keys
 	ch.lim.Store(uint64(min(ch.own.message, peer.maxMessage))<<32 | uint64(min(ch.own.buffers, peer.maxBuffers)))
 	close(ch.greeted)
 	return nil

@@ -35,6 +35,7 @@ const (
 	mostLent  = 8 << 10 // a message up to this size is read into buf as a whole, and lent
 	mostLean  = 64
 	firstTake = 256 << 10 // memory that is taken on the word of a length alone
+	trust     = 16        // and times what has come, when that is more
 )
 
 func (r *reader) init(c net.Conn, lim limits, err error) {
@@ -249,7 +250,11 @@ func (r *reader) take(b []byte, n int) ([]byte, error) {
 	}
 	for len(b) < n {
 		if len(b) == cap(b) {
-			b = grow(b, min(n-len(b), len(b)))
+			more := min(n-len(b), len(b))
+			if len(b) >= n/trust {
+				more = n - len(b)
+			}
+			b = grow(b, more)
 		}
 		room := b[len(b):min(n, cap(b))]
 		var k int

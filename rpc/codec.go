@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"encoding"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,6 +84,26 @@ func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
 	dec.ResetBytes(nil)
 	m.dec.Put(dec)
 	return err
+}
+
+// appendBin appends the head of a byte string of n bytes, more than 255.
+// https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
+func appendBin(b []byte, n int) []byte {
+	if n < 1<<16 {
+		return binary.BigEndian.AppendUint16(append(b, 0xc5), uint16(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, 0xc6), uint32(n))
+}
+
+// cutBin is the contents of a byte string of more than 255 bytes that fills b.
+func cutBin(b []byte) (value []byte, ok bool) {
+	switch {
+	case len(b) > 3 && b[0] == 0xc5 && int(binary.BigEndian.Uint16(b[1:])) == len(b)-3:
+		return b[3:], true
+	case len(b) > 5 && b[0] == 0xc6 && uint64(binary.BigEndian.Uint32(b[1:])) == uint64(len(b)-5):
+		return b[5:], true
+	}
+	return nil, false
 }
 
 // checked remembers what encodable found: a reflect.Type to an error or nil.

@@ -31,12 +31,16 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// contexts makes callContexts, several with one allocation.
-type contexts struct{ free []callContext }
+// contexts makes callContexts: several with one allocation, where many are needed.
+type contexts struct {
+	free []callContext
+	size int
+}
 
 func (cs *contexts) make() *callContext {
 	if len(cs.free) == 0 {
-		cs.free = make([]callContext, 16)
+		cs.size = min(2*cs.size+1, 16)
+		cs.free = make([]callContext, cs.size)
 	}
 	c := &cs.free[0]
 	cs.free = cs.free[1:]

@@ -27,7 +27,8 @@ type options struct {
 	keepalive  time.Duration
 	wrap       []Interceptor
 	log        *slog.Logger
-	server     *Server // nil: nothing may be called here
+	server     *Server
+	gone       func(*Peer) // told when the peer has ended and its handlers have returned
 }
 
 const (
@@ -280,6 +281,12 @@ func (p *Peer) end(err error) {
 	close(p.ended)
 	p.in.end()
 	p.out.end(p.unavailable())
+	if p.o.gone != nil {
+		go func() {
+			<-p.in.whenQuiet()
+			p.o.gone(p)
+		}()
+	}
 }
 
 // dies ends the connection, since the other side broke the rules.
@@ -367,7 +374,7 @@ func (p *Peer) dialError() error {
 
 // greet takes the hello's lines that belong to this package.
 func (p *Peer) greet(keys map[string]string) error {
-	names := strings.Fields(keys["codecs"])
+	names := strings.Fields(strings.Clone(keys["codecs"])) // not the whole hello is to be kept
 	if len(names) > 16 || strings.Join(names, " ") != keys["codecs"] || !allValid(names) {
 		return fmt.Errorf("the hello says codecs: %q, which is not a list of at most 16 names", keys["codecs"])
 	}

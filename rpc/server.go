@@ -176,7 +176,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, peers *peerSet) er
 		c, err := ln.Accept()
 		if err == nil {
 			failed = 0
-			peers.add(newPeer(c, s.options(), false))
+			peers.add(c, s.options())
 			continue
 		}
 		if failed++; ctx.Err() != nil || errors.Is(err, net.ErrClosed) || failed > patience {
@@ -197,20 +197,23 @@ type peerSet struct {
 	wg    sync.WaitGroup
 }
 
-func (ps *peerSet) add(p *Peer) {
+func (ps *peerSet) add(c net.Conn, o options) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.peers == nil {
 		ps.peers = map[*Peer]bool{}
 	}
-	ps.peers[p] = true
-	ps.wg.Go(func() {
-		<-p.ended
-		<-p.in.whenQuiet()
-		ps.mu.Lock()
-		delete(ps.peers, p)
-		ps.mu.Unlock()
-	})
+	ps.wg.Add(1)
+	o.gone = ps.remove
+	ps.peers[newPeer(c, o, false)] = true
+}
+
+// remove: p has ended, and none of its handlers runs.
+func (ps *peerSet) remove(p *Peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.peers, p)
+	ps.wg.Done()
 }
 
 func (ps *peerSet) list() []*Peer {

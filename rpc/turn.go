@@ -38,11 +38,11 @@ const (
 )
 
 const (
-	quickTime = 20 * time.Microsecond // a handler that took less may run in the reader the next time
-	briskTime = 4 * time.Microsecond  // and one that took less than it costs to run it elsewhere, also while others wait
-	tick      = 2 * time.Millisecond  // from one look to the next, at least,
-	mostTick  = 32 * time.Millisecond // and at most: while all goes well, looks are rare, since each costs as much as a call
-	idleTicks = 50                    // without a change, until the watch ends
+	quickTime = 100 * time.Microsecond // a handler that took less may run in the reader the next time
+	briskTime = 4 * time.Microsecond   // and one that took less than it costs to run it elsewhere, also while others wait
+	tick      = 2 * time.Millisecond   // from one look to the next, at least,
+	mostTick  = 32 * time.Millisecond  // and at most: while all goes well, looks are rare, since each costs as much as a call
+	idleTicks = 50                     // without a change, until the watch ends
 )
 
 func (t *turn) init() { t.wake = make(chan struct{}, 1) }

@@ -243,6 +243,10 @@ func encode(c Codec, b []byte, v any) (out, tail []byte, err error) {
 	case *Raw:
 		tail, err = v.encoded(c)
 		return b, tail, err
+	case *[]byte:
+		if c == MessagePack && len(*v) > smallValue { // as the library would, but for the copy
+			return appendBin(b, len(*v)), *v, nil
+		}
 	}
 	b, err = c.Append(b, v)
 	return b, nil, err
@@ -250,9 +254,15 @@ func encode(c Codec, b []byte, v any) (out, tail []byte, err error) {
 
 // decode decodes b into v. A *Raw becomes b itself.
 func decode(c Codec, b []byte, v any) error {
-	if raw, ok := v.(*Raw); ok {
-		*raw = Raw{Codec: c, Data: b}
+	switch v := v.(type) {
+	case *Raw:
+		*v = Raw{Codec: c, Data: b}
 		return nil
+	case *[]byte:
+		if value, ok := cutBin(b); ok && c == MessagePack && len(value) > smallValue {
+			*v = append([]byte(nil), value...)
+			return nil
+		}
 	}
 	return c.Unmarshal(b, v)
 }
