@@ -31,7 +31,7 @@ const (
 
 // A Message is what one Send sends and one Recv receives.
 type Message struct {
-	// Data may be used again when Send returns. What Recv returns is yours; Free gives it back for later messages.
+	// Data may be used again when Send returns. What Recv returns is yours.
 	Data []byte
 
 	// Buffers belong to the peer once they were sent. What Recv returns is yours, to be released.
@@ -184,34 +184,34 @@ func (ch *Channel) sendBuffers(h header, m Message) error {
 // Close, and a *ProtocolError where the peer did what it must not; every error is final.
 func (ch *Channel) Recv() (Message, error) {
 	var m Message
-	lent, err := ch.RecvInto(&m)
-	if lent {
-		m.Data = append(Alloc(len(m.Data)), m.Data...)
+	memory, err := ch.RecvInto(&m)
+	if memory == nil {
+		m.Data = append([]byte{}, m.Data...)
 	}
 	return m, err
 }
 
-// RecvInto is Recv for those who receive much and keep little. Where it says that the data is lent, that is valid until the
-// next RecvInto, Recv or Close; otherwise it is the receiver's own, as with Recv.
-func (ch *Channel) RecvInto(m *Message) (lent bool, err error) {
+// RecvInto is Recv for those who receive much and keep little. The data is a part of memory, which is the receiver's own, to be
+// given back by Free when it is not needed any more. Where memory is nil, the data is only lent, until the next RecvInto or Recv.
+func (ch *Channel) RecvInto(m *Message) (memory []byte, err error) {
 	ch.r.mu.Lock()
 	defer ch.r.mu.Unlock()
 	if err := ch.greet(); err != nil {
-		return false, err
+		return nil, err
 	}
 	if ch.r.err != nil {
-		return false, ch.r.err
+		return nil, ch.r.err
 	}
-	lent = ch.r.message(m)
+	memory = ch.r.message(m)
 	switch ch.r.err {
 	case nil:
-		return lent, nil
+		return memory, nil
 	case ErrInterrupted:
 		ch.r.err = nil
-		return false, ErrInterrupted
+		return nil, ErrInterrupted
 	}
 	ch.fail(ch.r.err)
-	return false, ch.r.err
+	return nil, ch.r.err
 }
 
 // Greet sends our hello and waits for the peer's. It returns the lines that this package does not use itself, the first time. The

@@ -32,7 +32,8 @@ type reader struct {
 const (
 	leastRead = 1 << 10 // an idle connection keeps it
 	mostRead  = 64 << 10
-	mostLent  = 8 << 10 // a message up to this size is read into buf as a whole, and lent
+	bulkRead  = 1<<10 + headerSize + 8 // see alignment
+	mostLent  = 8 << 10                // a message up to this size is read into buf as a whole, and lent
 	mostLean  = 64
 	firstTake = 256 << 10 // memory that is taken on the word of a length alone
 	trust     = 16        // and times what has come, when that is more
@@ -63,8 +64,8 @@ func (r *reader) fill(n int) error {
 			r.buf = b
 		}
 		room := r.buf[r.j:]
-		if r.bulk && len(room) > leastRead {
-			room = room[:leastRead]
+		if r.bulk && len(room) > bulkRead {
+			room = room[:bulkRead]
 		}
 		k, err := r.c.Read(room)
 		r.j += k
@@ -110,21 +111,22 @@ func (r *reader) greet(deadline time.Time) (hello, bool) {
 	}
 }
 
-// message reads the next message into m. Where it fails, r.err is set. lent: the data is a part of buf.
-func (r *reader) message(m *Message) (lent bool) {
+// message reads the next message into m. Where it fails, r.err is set. The data is a part of memory, or, where that is nil, of
+// buf.
+func (r *reader) message(m *Message) (memory []byte) {
 	m.Data, m.Buffers = nil, nil
 	if half := r.half; half != nil {
 		r.half = nil
-		lent, r.err = r.data(r.halfHeader, m, half)
-		return lent
+		memory, r.err = r.data(r.halfHeader, m, half)
+		return memory
 	}
 	for {
 		h, err := r.header()
 		if err == nil {
 			switch {
 			case h.kind == kindMessage:
-				lent, r.err = r.body(h, m)
-				return lent
+				memory, r.err = r.body(h, m)
+				return memory
 			case h.kind == kindAbort:
 				var text []byte
 				if text, err = r.whole(int(h.length)); err == nil {
@@ -136,7 +138,7 @@ func (r *reader) message(m *Message) (lent bool) {
 		}
 		if err != nil {
 			r.err = err
-			return false
+			return nil
 		}
 	}
 }
@@ -169,37 +171,37 @@ func (r *reader) header() (header, error) {
 	return h, err
 }
 
-func (r *reader) body(h header, m *Message) (lent bool, err error) {
+func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	if h.buffers == 0 {
 		return r.data(h, m, []byte{})
 	}
 	refs, err := r.whole(h.buffers * refSize)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	data, sizes, err := parseRefs(refs, h, r.lim)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if m.Data, err = r.whole(data); err != nil {
-		return false, err
+		return nil, err
 	}
 	for _, n := range sizes {
 		b, err := r.whole(n)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		m.Buffers = append(m.Buffers, newMemory(b[:n:n]))
 	}
-	return false, nil
+	return m.Data, nil
 }
 
 // data reads the data of a message without buffers, of which b is here, and the rest is unread or to come. A small one is
 // lent. Where it is interrupted, the next message goes on.
-func (r *reader) data(h header, m *Message, b []byte) (lent bool, err error) {
+func (r *reader) data(h header, m *Message, b []byte) (memory []byte, err error) {
 	n := int(h.length)
 	r.bulk = n >= mostRead
-	if lent = len(b) == 0 && n <= max(mostLent, r.j-r.i); lent {
+	if len(b) == 0 && n <= max(mostLent, r.j-r.i) {
 		if r.j-r.i < n {
 			err = unexpected(r.fill(n))
 		}
@@ -208,15 +210,23 @@ func (r *reader) data(h header, m *Message, b []byte) (lent bool, err error) {
 			r.i += n
 		}
 	} else {
-		b, err = r.take(b, n)
-		m.Data = b
+		if len(b) == 0 {
+			b = append(b, alignment[:]...)
+		}
+		if b, err = r.take(b, len(alignment)+n); err == nil {
+			memory, m.Data = b, b[len(alignment):]
+		}
 	}
 	if r.interrupted(err) {
-		r.half, r.halfHeader, m.Data = b, h, nil
-		return false, ErrInterrupted
+		r.half, r.halfHeader = b, h
+		return nil, ErrInterrupted
 	}
-	return lent, err
+	return memory, err
 }
+
+// alignment is what goes before the data in memory of its own. Behind the 8 bytes that a room above begins its data with, there
+// is the beginning of a line of the processor's cache: the kernel copies faster to there.
+var alignment [56]byte
 
 // interrupted says whether err is an interrupt, and ends that.
 func (r *reader) interrupted(err error) bool {

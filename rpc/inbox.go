@@ -2,20 +2,16 @@ package rpc
 
 import "github.com/standpipe/standpipe/msg"
 
-// packet is one message that came, an rpc frame. Its memory may be kept where it is own; otherwise it is used again for the
-// next one.
-type packet struct {
-	data []byte
-	own  bool
-}
+// packet is one message that came, an rpc frame, and its memory, which may be kept. Where that is nil, the data is lent.
+type packet struct{ data, memory []byte }
 
 // smallValue: a value up to this size is copied to memory that is there already.
 const smallValue = 4 << 10
 
 // keep is memory that ends with the value, which ends the packet, and may be kept.
 func (p packet) keep(value []byte) []byte {
-	if p.own {
-		return p.data
+	if p.memory != nil {
+		return p.memory
 	}
 	return append(msg.Alloc(len(value)), value...)
 }

@@ -242,14 +242,14 @@ func (p *Peer) sendQuick(b, tail []byte) error {
 
 // receive receives one frame, and dispatches it. The turn is the caller's.
 func (p *Peer) receive() (lendable bool, run *served, err error) {
-	lent, err := p.ch.RecvInto(&p.got)
+	memory, err := p.ch.RecvInto(&p.got)
 	if err != nil {
 		return false, nil, err
 	}
 	if p.ch.Buffered() && !p.batch.Load() {
 		p.batch.Store(true)
 	}
-	m := packet{p.got.Data, !lent}
+	m := packet{p.got.Data, memory}
 	p.got.Data = nil
 	for _, b := range p.got.Buffers {
 		b.Release()

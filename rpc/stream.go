@@ -12,7 +12,7 @@ import (
 
 const (
 	leastWindow = 64 << 10 // what every side takes on a stream before its user has read; what ours takes at first
-	mostWindow  = 16 << 20 // what it grows to for a user who keeps up
+	mostWindow  = 4 << 20 // what it grows to for a user who keeps up
 	keenTime    = 250 * time.Microsecond
 )
 

@@ -158,7 +158,7 @@ func (p *Peer) lend() bool {
 		case <-timer.C:
 		}
 		if t.changes.Load() != seen {
-			if !p.called.Load() { // nothing else comes but what somebody waits for
+			if !p.called.Load() || p.in.busy.Load() > 0 { // nothing else comes but what somebody waits for
 				pause = min(2*pause, mostTick)
 			}
 			continue
