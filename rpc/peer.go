@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -113,6 +114,7 @@ type Peer struct {
 	pinged   atomic.Bool   // a pong is on its way
 	batch    atomic.Bool   // see endBatch
 	called   atomic.Bool   // the other side has called this one
+	admitted sync.Map      // *standpipe.Policy of a method to bool
 
 	out  outgoing
 	in   incoming
@@ -415,8 +417,12 @@ func number(keys map[string]string, key string, least, most int64) (int64, error
 // quick counts n bytes to be sent, and says whether so little is on its way that the kernel's buffer takes it, whatever the
 // other side does. Only an answer proves that the other side has read, and no more than its own call and what went before.
 func (p *Peer) quick(n int) (mark int64, ok bool) {
-	mark = p.sentBytes.Add(int64(n))
-	return mark, mark-p.readBytes.Load() <= 32<<10
+	const (
+		perFrame = 256 // of the kernel's own bytes, which a socket's buffer counts, too
+		most     = 32 << 10
+	)
+	mark = p.sentBytes.Add(int64(n) + perFrame)
+	return mark, mark-p.readBytes.Load() <= most
 }
 
 // heard: the other side has read up to that mark.

@@ -173,14 +173,16 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 		c.ctx.meta = append([]byte(nil), f.meta...)
 	}
 	in.calls[f.stream] = c
-	const longest = uint64(100 * 365 * 24 * time.Hour)
-	if f.timeout != 0 && f.timeout < longest {
-		c.ctx.limit(time.Duration(f.timeout))
-	}
 	if f.has(flagStream) {
 		s := newStream(p, f.stream, false, in.window)
 		s.ctx, s.hctx, s.codec = c.ctx, c.ctx, c.codec
 		c.stream, c.ctx.stream = s, s
+	}
+	const longest = uint64(100 * 365 * 24 * time.Hour)
+	if f.timeout != 0 && f.timeout < longest {
+		c.ctx.limit(time.Duration(f.timeout))
+	}
+	if c.stream != nil {
 		go c.start()
 		return nil, nil
 	}
@@ -280,7 +282,9 @@ func (c *served) end(failed *Error) {
 	p := c.p
 	c.ctx.finish()
 	if c.stream != nil {
-		c.stream.finish()
+		if overrun := c.stream.finish(); overrun != nil {
+			failed = overrun
+		}
 		p.readOn() // it may have been reading
 	}
 	header, trailer := c.ctx.takeReply()

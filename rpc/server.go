@@ -116,8 +116,7 @@ func (s *Server) add(name string, r *route) {
 }
 
 // Require makes the server refuse, with PermissionDenied, calls of method by peers that p does not admit: it may ask for more
-// than the endpoint does. A later Require of the same method replaces p. It panics where p can't be, such as a policy of
-// unknown names would be for Listen.
+// than the endpoint does. A later Require of the same method replaces p. A name that the system does not know admits nobody.
 func (s *Server) Require(method string, p standpipe.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +132,12 @@ func (r *route) admit(p *Peer) *Error {
 	if policy == nil {
 		return nil
 	}
-	if id := p.Identity(); !policy.Admits(id) {
+	admitted, known := p.admitted.Load(policy)
+	if !known { // once for each connection: names are looked up in the system's files
+		admitted = policy.Admits(p.Identity())
+		p.admitted.Store(policy, admitted)
+	}
+	if id := p.Identity(); admitted == false {
 		return Errorf(PermissionDenied, "the method %q is for %v, and the caller is %v", r.name, policy, id)
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 
 const (
 	leastWindow = 64 << 10 // what every side takes on a stream before its user has read; what ours takes at first
-	mostWindow  = 4 << 20 // what it grows to for a user who keeps up
+	mostWindow  = 4 << 20  // what it grows to for a user who keeps up
 	keenTime    = 250 * time.Microsecond
 )
 
@@ -22,7 +22,6 @@ type stream struct {
 	p     *Peer
 	id    uint32
 	ours  bool // opened here
-	place uint8
 	codec Codec
 	ctx   context.Context // the opener's, or the handler's
 	hctx  *callContext    // the handler's
@@ -58,6 +57,7 @@ type stream struct {
 	outEnd  error // what Send returns
 	sending int   // frames on their way into the connection
 	idle    chan struct{}
+	overrun *Error        // a handler\'s stream has got more than is kept: how it fails
 	closed  bool          // the called side's close is here: the number is free when nothing is sending
 	left    bool          // this side does not care any more
 	over    chan struct{} // closed at the end, where an interceptor waits for that
@@ -241,6 +241,7 @@ func (s *stream) stopWith(err *Error) {
 	}
 	switch {
 	case !s.ours && err.Code == ResourceExhausted:
+		s.overrun = err
 		go s.hctx.cancel(context.Canceled)
 	case s.ours && !s.closed:
 		s.sending++
@@ -299,18 +300,20 @@ func (s *stream) sent() {
 
 // finish is for the called side, whose handler has returned and whose context has ended: nothing is sent any more when it
 // returns.
-func (s *stream) finish() {
+func (s *stream) finish() (overrun *Error) {
 	s.mu.Lock()
+	overrun = s.overrun
 	s.stopWith(errHandlerDone)
 	s.outEnd = errHandlerDone
 	if s.sending == 0 {
 		s.mu.Unlock()
-		return
+		return overrun
 	}
 	idle := make(chan struct{})
 	s.idle = idle
 	s.mu.Unlock()
 	<-idle
+	return overrun
 }
 
 // next is the next value, valid until the next call; owned is its memory, to be freed, where it has its own. recv is held.
