@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -30,7 +32,7 @@ type schema map[string]any
 
 type schemaWalk struct {
 	root  reflect.Type
-	names map[reflect.Type]string // of the structs in defs
+	names map[reflect.Type]string // of the types in defs
 	defs  schema
 }
 
@@ -38,6 +40,16 @@ func (w *schemaWalk) of(t reflect.Type, top bool) schema {
 	if s := special(t); s != nil {
 		return s
 	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map, reflect.Struct:
+		if t.Name() != "" && !top {
+			return w.reference(t)
+		}
+	}
+	return w.inline(t)
+}
+
+func (w *schemaWalk) inline(t reflect.Type) schema {
 	switch t.Kind() {
 	case reflect.Bool:
 		return schema{"type": "boolean"}
@@ -58,7 +70,7 @@ func (w *schemaWalk) of(t reflect.Type, top bool) schema {
 	case reflect.Map:
 		return schema{"type": []string{"object", "null"}, "additionalProperties": w.of(t.Elem(), false)}
 	case reflect.Struct:
-		return w.structure(t, top)
+		return w.fields(t)
 	}
 	return schema{} // anything: an interface, or what can't be encoded
 }
@@ -88,37 +100,47 @@ func special(t reflect.Type) schema {
 	return nil
 }
 
-// structure is a struct: its own schema at the top, or a reference to one in defs, so that types may contain themselves.
-func (w *schemaWalk) structure(t reflect.Type, top bool) schema {
-	if t == w.root && !top {
+// reference refers to a type that has a name, by which it may contain itself: to the top, or to its schema in defs.
+func (w *schemaWalk) reference(t reflect.Type) schema {
+	if t == w.root {
 		return schema{"$ref": "#"}
-	}
-	if t.Name() == "" || top {
-		return w.fields(t)
 	}
 	name, seen := w.names[t]
 	if !seen {
-		for name = t.Name(); w.defs[name] != nil; name += "_" {
+		for name = strings.Map(inReference, t.Name()); w.defs[name] != nil; name += "_" {
 		}
 		w.names[t], w.defs[name] = name, schema{}
-		w.defs[name] = w.fields(t)
+		w.defs[name] = w.inline(t)
 	}
 	return schema{"$ref": "#/$defs/" + name}
 }
 
+// inReference makes the names of generic types, such as "list[a/b.T]", fit for a JSON pointer in a URI.
+func inReference(r rune) rune {
+	if r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+		return r
+	}
+	return '_'
+}
+
 func (w *schemaWalk) fields(t reflect.Type) schema {
 	properties := schema{}
+	depths := map[string]int{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || f.Tag.Get("json") == "-" || len(f.Index) > 1 && !flattened(t, f) {
+		embedded := f.Anonymous && isStruct(f.Type)
+		switch {
+		case !f.IsExported() && !embedded, f.Tag.Get("json") == "-", len(f.Index) > 1 && !flattened(t, f):
 			continue
-		}
-		if f.Anonymous && name == "" && isStruct(f.Type) {
+		case embedded && name == "":
 			continue // its fields come by themselves
-		}
-		if name == "" {
+		case name == "":
 			name = f.Name
 		}
+		if depth, ok := depths[name]; ok && depth < len(f.Index) {
+			continue // the outer one hides it
+		}
+		depths[name] = len(f.Index)
 		properties[name] = w.of(f.Type, false)
 	}
 	return schema{"type": "object", "properties": properties, "additionalProperties": false}
