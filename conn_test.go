@@ -227,3 +227,43 @@ func messagePair(t *testing.T) (server, client *standpipe.Conn) {
 	}
 	return pipetest.Pair(t, &standpipe.ListenConfig{Messages: true}, &standpipe.DialConfig{Messages: true})
 }
+
+// The pieces arrive as one stream; what a deadline leaves unwritten is what b still holds, on Unix exactly.
+func TestWriteBuffers(t *testing.T) {
+	server, client := pipetest.Pair(t, nil, nil)
+	var want []byte
+	var b net.Buffers
+	for i, n := range []int{5, 0, 70000, 1, 300000} {
+		piece := bytes.Repeat([]byte{byte('a' + i)}, n)
+		want, b = append(want, piece...), append(b, piece)
+	}
+	go func() {
+		if n, err := client.WriteBuffers(&b); n != int64(len(want)) || err != nil || len(b) != 0 {
+			t.Errorf("%d bytes, %d pieces left, %v", n, len(b), err)
+		}
+		client.Close()
+	}()
+	got, err := io.ReadAll(server)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("%d of %d bytes came, %v", len(got), len(want), err)
+	}
+	b = net.Buffers{[]byte("x")}
+	if _, err := client.WriteBuffers(&b); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("after Close: %v", err)
+	}
+}
+
+// On a connection that keeps messages, each piece is one.
+func TestWriteBuffersMessages(t *testing.T) {
+	server, client := messagePair(t)
+	b := net.Buffers{[]byte("one"), nil, []byte("two")}
+	if n, err := client.WriteBuffers(&b); n != 6 || err != nil {
+		t.Fatal(n, err)
+	}
+	for _, want := range []string{"one", "two"} {
+		buf := make([]byte, 10)
+		if n, err := server.Read(buf); string(buf[:n]) != want || err != nil {
+			t.Fatalf("%q, %v", buf[:n], err)
+		}
+	}
+}
