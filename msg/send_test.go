@@ -107,6 +107,7 @@ func TestQueue(t *testing.T) {
 		// A write that is under way takes along what is queued; some time none is.
 		only := false
 		for try := 0; try < 50 && !only; try++ {
+			time.Sleep(time.Duration(try) * time.Millisecond)
 			for i := range 5 {
 				if err := a.Queue([]byte("queued "), []byte{byte('0' + i)}); err != nil {
 					t.Fatal(err)
