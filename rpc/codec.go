@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ugorji/go/codec"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -33,10 +34,10 @@ var (
 	// (A short value can still become a large one where its Go type is large: give limits to what you take.)
 	MessagePack Codec = newMsgpack()
 
-	// JSON is encoding/json.
+	// JSON is encoding/json, and Protobuf's own JSON form for its messages (https://protobuf.dev/programming-guides/json).
 	JSON Codec = jsonCodec{}
 
-	// Protobuf is for proto.Message values only (https://protobuf.dev).
+	// Protobuf is for proto.Message values only (https://protobuf.dev), and for struct{}, which is no bytes.
 	Protobuf Codec = protobufCodec{}
 )
 
@@ -75,6 +76,9 @@ func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
 }
 
 func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
+	if err := encodable(reflect.TypeOf(v)); err != nil {
+		return err
+	}
 	if err := scan(b); err != nil {
 		return err
 	}
@@ -109,8 +113,8 @@ func cutBin(b []byte) (value []byte, ok bool) {
 // checked remembers what encodable found: a reflect.Type to an error or nil.
 var checked sync.Map
 
-// encodable refuses types with fields that no other program can have: the library would send nil for a func, and empty a
-// channel.
+// encodable refuses types with fields that no other program can have: the library would send nil for a func, empty a
+// channel, and look into the inside of a Protobuf message.
 func encodable(t reflect.Type) error {
 	if t == nil {
 		return nil
@@ -129,6 +133,9 @@ func encodableAll(t reflect.Type, seen map[reflect.Type]bool) error {
 		return nil
 	}
 	seen[t] = true
+	if t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()) {
+		return fmt.Errorf("a %v goes by Protobuf or JSON only", t)
+	}
 	if t.Implements(reflect.TypeFor[encoding.BinaryMarshaler]()) {
 		return nil // it is sent as what it says it is
 	}
@@ -156,11 +163,19 @@ type jsonCodec struct{}
 func (jsonCodec) Name() string { return "json" }
 
 func (jsonCodec) Append(b []byte, v any) ([]byte, error) {
+	if m, ok := v.(proto.Message); ok {
+		return protojson.MarshalOptions{}.MarshalAppend(b, m)
+	}
 	out, err := json.Marshal(v)
 	return append(b, out...), err
 }
 
-func (jsonCodec) Unmarshal(b []byte, v any) error { return json.Unmarshal(b, v) }
+func (jsonCodec) Unmarshal(b []byte, v any) error {
+	if m, err := protoInto(v); err == nil {
+		return protojson.Unmarshal(b, m)
+	}
+	return json.Unmarshal(b, v)
+}
 
 type protobufCodec struct{}
 
@@ -170,6 +185,9 @@ var errNoProto = errors.New("the protobuf codec takes proto.Message values only"
 
 func (protobufCodec) Append(b []byte, v any) ([]byte, error) {
 	m, ok := v.(proto.Message)
+	if _, nothing := v.(*struct{}); nothing {
+		return b, nil
+	}
 	if !ok {
 		return b, fmt.Errorf("%w, not %T", errNoProto, v)
 	}
@@ -178,16 +196,26 @@ func (protobufCodec) Append(b []byte, v any) ([]byte, error) {
 
 // Unmarshal takes a message, or a pointer to a pointer to one, which it makes.
 func (protobufCodec) Unmarshal(b []byte, v any) error {
+	if _, nothing := v.(*struct{}); nothing {
+		return nil
+	}
+	m, err := protoInto(v)
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(b, m)
+}
+
+// protoInto is the message that v is, or points to a pointer to, which is made then.
+func protoInto(v any) (proto.Message, error) {
 	if m, ok := v.(proto.Message); ok {
-		return proto.Unmarshal(b, m)
+		return m, nil
 	}
 	p := reflect.ValueOf(v)
-	if p.Kind() == reflect.Pointer && p.Elem().Kind() == reflect.Pointer {
+	if p.Kind() == reflect.Pointer && p.Elem().Kind() == reflect.Pointer && p.Elem().Type().Implements(reflect.TypeFor[proto.Message]()) {
 		fresh := reflect.New(p.Elem().Type().Elem())
-		if m, ok := fresh.Interface().(proto.Message); ok {
-			p.Elem().Set(fresh)
-			return proto.Unmarshal(b, m)
-		}
+		p.Elem().Set(fresh)
+		return fresh.Interface().(proto.Message), nil
 	}
-	return fmt.Errorf("%w, not %T", errNoProto, v)
+	return nil, fmt.Errorf("%w, not %T", errNoProto, v)
 }

@@ -133,7 +133,11 @@ func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out,
 // result into out, a pointer. A *Raw gets the encoded result, in the memory that its Data has, if that is large enough. This way, a
 // call of Raws allocates nothing.
 func (p *Peer) Call(ctx context.Context, method string, in, out any) error {
-	return p.wrapped(ctx, method, in, out, codecOf(out))
+	var c Codec
+	if _, ok := out.(proto.Message); ok {
+		c = Protobuf
+	}
+	return p.wrapped(ctx, method, in, out, c)
 }
 
 func (p *Peer) wrapped(ctx context.Context, method string, in, out any, c Codec) error {
