@@ -42,7 +42,7 @@ func grpcDial(e *env) (client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return grpcClient{c}, nil
+	return grpcClient{c, c.Close}, nil
 }
 
 // grpcService is what protoc-gen-go-grpc would generate.
@@ -74,10 +74,14 @@ func grpcSink(_ any, s grpc.ServerStream) error {
 	}
 }
 
-type grpcClient struct{ c *grpc.ClientConn }
+// grpcClient calls as generated code does.
+type grpcClient struct {
+	c   grpc.ClientConnInterface
+	end func() error
+}
 
-func (c grpcClient) caller() (caller, error) { return grpcCaller(c), nil }
-func (c grpcClient) close() error            { return c.c.Close() }
+func (c grpcClient) caller() (caller, error) { return grpcCaller{c.c}, nil }
+func (c grpcClient) close() error            { return c.end() }
 
 func (c grpcClient) stream(msg []byte, n int) error {
 	s, err := c.c.NewStream(context.Background(), &grpcService.Streams[0], "/Bench/Sink")
@@ -95,7 +99,7 @@ func (c grpcClient) stream(msg []byte, n int) error {
 	return s.RecvMsg(new(wrapperspb.UInt64Value))
 }
 
-type grpcCaller struct{ c *grpc.ClientConn }
+type grpcCaller struct{ c grpc.ClientConnInterface }
 
 func (k grpcCaller) call(req []byte) ([]byte, error) {
 	r := new(wrapperspb.BytesValue)
