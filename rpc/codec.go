@@ -52,7 +52,7 @@ func newMsgpack() *msgpackCodec {
 	h.MaxDepth = maxDepth
 	h.TypeInfos = codec.NewTypeInfos([]string{"json"})
 	m := &msgpackCodec{}
-	m.enc.New = func() any { return codec.NewEncoderBytes(nil, h) }
+	m.enc.New = func() any { return &encoder{enc: codec.NewEncoderBytes(nil, h)} }
 	m.dec.New = func() any { return codec.NewDecoderBytes(nil, h) }
 	return m
 }
@@ -63,16 +63,23 @@ func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
 	if err := encodable(reflect.TypeOf(v)); err != nil {
 		return b, err
 	}
-	enc := m.enc.Get().(*codec.Encoder)
-	out := b[len(b):cap(b)]
-	enc.ResetBytes(&out)
-	err := enc.Encode(v)
-	enc.ResetBytes(nil) // the pool must not hold the caller's memory
-	m.enc.Put(enc)
-	if err != nil {
-		return b, err
+	e := m.enc.Get().(*encoder)
+	e.out = b[len(b):cap(b)]
+	e.enc.ResetBytes(&e.out)
+	err := e.enc.Encode(v)
+	e.enc.ResetBytes(nil) // the pool must not hold the caller's memory
+	if err == nil {
+		b = append(b, e.out...)
 	}
-	return append(b, out...), nil
+	e.out = nil
+	m.enc.Put(e)
+	return b, err
+}
+
+// encoder is the library's, with a place for what it appends to, which has to be on the heap.
+type encoder struct {
+	enc *codec.Encoder
+	out []byte
 }
 
 func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
