@@ -191,14 +191,13 @@ func (protobufCodec) Name() string { return "protobuf" }
 var errNoProto = errors.New("the protobuf codec takes proto.Message values only")
 
 func (protobufCodec) Append(b []byte, v any) ([]byte, error) {
-	m, ok := v.(proto.Message)
-	if _, nothing := v.(*struct{}); nothing {
+	switch v := v.(type) {
+	case proto.Message:
+		return proto.MarshalOptions{}.MarshalAppend(b, v)
+	case struct{}, *struct{}:
 		return b, nil
 	}
-	if !ok {
-		return b, fmt.Errorf("%w, not %T", errNoProto, v)
-	}
-	return proto.MarshalOptions{}.MarshalAppend(b, m)
+	return b, fmt.Errorf("%w, not %T", errNoProto, v)
 }
 
 // Unmarshal takes a message, or a pointer to a pointer to one, which it makes.

@@ -291,8 +291,10 @@ func TestProtoGoesByProtobuf(t *testing.T) {
 					t.Errorf("the result alone: %v, %v", out, err)
 				}
 				var text wrapperspb.StringValue
-				if err := p.Call(ctx, "result", &struct{}{}, &text); err != nil || text.Value != "result" {
-					t.Errorf("the result alone, of Peer.Call: %v", err)
+				for _, nothing := range []any{struct{}{}, &struct{}{}} {
+					if err := p.Call(ctx, "result", nothing, &text); err != nil || text.Value != "result" {
+						t.Errorf("the result alone, of Peer.Call with a %T: %v", nothing, err)
+					}
 				}
 				if _, err := rpc.Call[struct{}](ctx, p, "argument", wrapperspb.String("argument")); err != nil {
 					t.Errorf("the argument alone: %v", err)
