@@ -20,12 +20,15 @@ type incoming struct {
 	mu       sync.Mutex
 	calls    map[uint32]*served
 	contexts contexts
+	few      int // calls so far, up to fewCalls
 	draining bool
 	quiet    []chan struct{} // to be closed when none is busy
 
 	watched atomic.Bool  // somebody has asked for quiet
 	busy    atomic.Int32 // handlers, from open to the end of the reply
 }
+
+const fewCalls = 4
 
 // served is one call of the other side.
 type served struct {
@@ -194,7 +197,9 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 		c.data = m.keep(f.value)
 		c.value = c.data[len(c.data)-len(f.value):]
 	}
-	if how.quick(p.ch.Buffered()) {
+	if in.few < fewCalls {
+		in.few++ // handlers need a large stack, which the reader of a connection with few calls need not have
+	} else if how.quick(p.ch.Buffered()) {
 		return c, nil
 	}
 	go c.start()
