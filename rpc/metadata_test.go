@@ -407,3 +407,42 @@ func TestMetadataOutsideOfHandlers(t *testing.T) {
 		t.Error("a context that is no handler's has metadata or a peer")
 	}
 }
+
+// The trailer is there when Recv has told of the end, and not before, though it has come.
+func TestTrailerComesLast(t *testing.T) {
+	p, w := wired(t, nil)
+	st, err := rpc.Open[int, int](bounded(t), p, "stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := w.next(wireOpen)
+	w.send(wireFrame{f.stream, wireData, wireValue, 0, []byte{5}})
+	w.send(wireFrame{f.stream, wireClose, wireMeta, 0, []byte{5, 0, 1, 'k', 1, 0, 'v'}})
+	go func() {
+		f := w.next(wireOpen)
+		w.send(wireFrame{f.stream, wireClose, wireValue, 0, []byte{1}})
+	}()
+	if _, err := rpc.Call[int](bounded(t), p, "m", 1); err != nil { // its answer is behind the trailer
+		t.Fatal(err)
+	}
+	if v, err := st.Recv(); v != 5 || err != nil {
+		t.Fatal(v, err)
+	}
+	if md := st.Trailer(); md != nil {
+		t.Errorf("the trailer before the end: %v", md)
+	}
+	if _, err := st.Recv(); err != io.EOF || len(st.Trailer()["k"]) != 1 {
+		t.Errorf("the end: %v, %v", err, st.Trailer())
+	}
+}
+
+// A handler whose result the caller can't take has failed, and what it set beside the result arrives all the same.
+func TestMetadataOfResultTooLarge(t *testing.T) {
+	p := startServing(t, metaServer()).dial(t, &rpc.DialConfig{MaxMessage: 64 << 10})
+	var header, trailer rpc.Metadata
+	ctx := rpc.WithReply(rpc.WithMetadata(bounded(t), sent), &header, &trailer)
+	if _, err := rpc.Call[[]byte](ctx, p, "large", 1); rpc.CodeOf(err) != rpc.ResourceExhausted {
+		t.Fatal(err)
+	}
+	checkReply(t, "large", header, trailer, sent)
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/rpc"
 )
@@ -406,5 +407,64 @@ func TestInterceptorSides(t *testing.T) {
 	}
 	if got := there.take(); !slices.Equal(got, []string{"there outer", "there OK"}) {
 		t.Errorf("around what is served: %q", got)
+	}
+}
+
+// hookedContext calls hook when it is asked for Done the second time: Open asks when the opening is on its way.
+type hookedContext struct {
+	context.Context
+	hook func()
+}
+
+func (c *hookedContext) Done() <-chan struct{} {
+	c.hook()
+	return c.Context.Done()
+}
+
+// A stream whose end comes while Open is still at it has ended for the interceptors, too.
+func TestInterceptorEndsDuringOpen(t *testing.T) {
+	ended := make(chan error, 1)
+	p, w := wired(t, &rpc.DialConfig{Wrap: []rpc.Interceptor{
+		func(ctx context.Context, call *rpc.CallInfo, next func(context.Context) error) error {
+			err := next(ctx)
+			if call.Stream {
+				ended <- err
+			}
+			return err
+		},
+	}})
+	go func() {
+		for range 2 { // the stream fails, and then the call is answered
+			f := w.next(wireOpen)
+			if f.flags&wireStream != 0 {
+				w.send(wireFrame{f.stream, wireClose, 0, uint16(rpc.DataLoss), make([]byte, 4)})
+			} else {
+				w.send(wireFrame{f.stream, wireClose, wireValue, 0, []byte{1}})
+			}
+		}
+	}()
+	var once sync.Once
+	ctx := &hookedContext{bounded(t), func() {
+		once.Do(func() {
+			if _, err := rpc.Call[int](bounded(t), p, "m", 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	st, err := rpc.Open[int, int](ctx, p, "stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Recv(); rpc.CodeOf(err) != rpc.DataLoss {
+		t.Errorf("Recv: %v", err)
+	}
+	select {
+	case err := <-ended:
+		if rpc.CodeOf(err) != rpc.DataLoss {
+			t.Errorf("next returned %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("next does not return")
+		st.Close()
 	}
 }
