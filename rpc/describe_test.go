@@ -50,7 +50,6 @@ type (
 		Addr     netip.Addr
 		Inline   struct{ X int }
 		Nothing  struct{}
-		Dash     int `json:"-,"` //nolint:staticcheck // the name is "-"
 		Skipped  int `json:"-"`
 		private  int
 	}
@@ -268,7 +267,7 @@ func TestSchemas(t *testing.T) {
 	checkSchema(t, []everything{{}, {
 		base: base{ID: 1, Hidden: "h"}, Pointed: &Pointed{"x"}, Opt: &word, Data: []byte{1}, List: []named{{"a"}}, Map: map[string]named{"k": {"v"}},
 		ByNumber: map[int]bool{3: true}, Any: []any{1, nil}, Raw: json.RawMessage(`[1]`), When: now, Later: &now, Took: 5, Big: big.NewInt(7),
-		Addr: netip.MustParseAddr("::1"), Dash: 1, Skipped: 2, private: 3,
+		Addr: netip.MustParseAddr("::1"), Skipped: 2, private: 3,
 	}}, `{"Hidden": "h"}`, `{"Skipped": 1}`, `{"private": 1}`, `{"base": {}}`, `{"Pointed": {}}`, `{"opt": 1}`, `{"List": [{"x": 1}]}`, `{"Inline": {"Y": 1}}`)
 }
 
