@@ -89,7 +89,7 @@ func (o *outgoing) wake() {
 
 // begin finds a number for a call of which n bytes are to be sent; a stream gets its stream. Where the other side runs as many
 // calls as it wants to, it waits.
-func (o *outgoing) begin(ctx context.Context, n int, stream bool) (c *call, quick bool, err error) {
+func (o *outgoing) begin(ctx context.Context, n int, stream, wantMeta bool) (c *call, quick bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.err == nil && o.open >= o.limit {
@@ -118,7 +118,7 @@ func (o *outgoing) begin(ctx context.Context, n int, stream bool) (c *call, quic
 		o.slots = append(o.slots, c)
 	}
 	o.open++
-	c.number = o.first + 2*place
+	c.number, c.wantMeta = o.first+2*place, wantMeta // a hostile peer may answer before it was asked
 	if stream {
 		c.stream = newStream(o.p, c.number, true, o.window)
 	} else {
@@ -301,11 +301,10 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, wantMeta bool) (*call, er
 	if err := p.fits(ctx, n); err != nil {
 		return nil, err
 	}
-	c, quick, err := p.out.begin(ctx, n, false)
+	c, quick, err := p.out.begin(ctx, n, false, wantMeta)
 	if err != nil {
 		return nil, err
 	}
-	c.wantMeta = wantMeta
 	binary.LittleEndian.PutUint32(b, c.number)
 	if quick { // errors end the connection, which ends the call
 		p.sendQuick(b, tail)

@@ -293,12 +293,12 @@ func (c *served) end(failed *Error) {
 		p.readOn() // it may have been reading
 	}
 	header, trailer := c.ctx.takeReply()
-	if c.stream == nil && failed == nil {
-		header, trailer = nil, nil // they are in out already
-	}
 	max := p.ch.MaxMessage()
 	if n := len(c.out) + len(c.tail); failed == nil && n > max {
 		failed = Errorf(ResourceExhausted, "the result has %d bytes, the limit is %d", n, max)
+	}
+	if c.stream == nil && failed == nil {
+		header, trailer = nil, nil // they are in out already
 	}
 	switch {
 	case failed != nil:

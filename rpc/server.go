@@ -34,8 +34,8 @@ type ServerConfig struct {
 	// at all.
 	Drain time.Duration
 
-	// MaxQueued is the most bytes of encoded values of one peer that are here and not in the hands of a handler: arguments of
-	// calls, and what waits in streams. Calls and streams above it fail with ResourceExhausted. Zero: 256 MiB. At least 64 KiB.
+	// MaxQueued is the most bytes of encoded values of one peer that are here: arguments of calls, until their handlers
+	// return, and what waits in streams. Calls and streams above it fail with ResourceExhausted. Zero: 256 MiB. At least 64 KiB.
 	MaxQueued int64
 
 	// Keepalive is how long a peer may be silent until it is pinged; one that has not answered after as long again is given

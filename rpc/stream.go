@@ -57,10 +57,12 @@ type stream struct {
 	outEnd  error // what Send returns
 	sending int   // frames on their way into the connection
 	idle    chan struct{}
-	overrun *Error        // a handler\'s stream has got more than is kept: how it fails
+	overrun *Error        // a handler's stream has got more than is kept: how it fails
 	closed  bool          // the called side's close is here: the number is free when nothing is sending
 	left    bool          // this side does not care any more
 	over    chan struct{} // closed at the end, where an interceptor waits for that
+	done    bool          // it has ended: nobody will close over any more
+	told    bool          // Recv has returned the end
 	proof   proof
 }
 
@@ -268,6 +270,7 @@ func (s *stream) stopped(err *Error) {
 
 // finished tells the interceptors around Open. mu is held.
 func (s *stream) finished() {
+	s.done = true
 	if s.over != nil {
 		close(s.over)
 		s.over = nil
@@ -346,6 +349,7 @@ func (s *stream) next() (value, owned []byte, err error) {
 			return value, e.data, nil
 		}
 		if err = s.inEnd; err != nil {
+			s.told = true
 			s.mu.Unlock()
 			return nil, nil, err
 		}

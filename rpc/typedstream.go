@@ -71,7 +71,9 @@ func (p *Peer) openStream(ctx context.Context, method string, c Codec) (*stream,
 			}
 			over := make(chan struct{})
 			s.mu.Lock()
-			s.over = over
+			if s.over = over; s.done { // while it was being opened
+				s.finished()
+			}
 			s.mu.Unlock()
 			results <- result{s, nil}
 			<-over
@@ -91,7 +93,7 @@ func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream
 	if err != nil {
 		return nil, err
 	}
-	opening, quick, err := p.out.begin(ctx, len(b), true)
+	opening, quick, err := p.out.begin(ctx, len(b), true, false)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +205,9 @@ func (st *Stream[In, Out]) Header() (Metadata, error) {
 func (st *Stream[In, Out]) Trailer() Metadata {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
+	if !st.s.told {
+		return nil
+	}
 	return st.s.trailer
 }
 
