@@ -121,6 +121,7 @@ func (o *outgoing) begin(ctx context.Context, n int, stream, wantMeta bool) (c *
 	c.number, c.wantMeta = o.first+2*place, wantMeta // a hostile peer may answer before it was asked
 	if stream {
 		c.stream = newStream(o.p, c.number, true, o.window)
+		c.stream.sending = 1 // the open frame
 	} else {
 		o.p.waiting.Add(1)
 	}

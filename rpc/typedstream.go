@@ -105,6 +105,7 @@ func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream
 	} else {
 		p.ch.SendData(ctx, b)
 	}
+	s.sent()
 	if ctx.Done() != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
