@@ -23,6 +23,7 @@ func newConnect() *cobra.Command {
 system can (not on Windows), and connect goes on until the server has ended too.`,
 		Args: arguments(1, 1, "NAME"),
 	}
+	cmd.ValidArgsFunction = completeNames
 	policy := policyFlag(cmd, "who may be serving (default: you or the superuser)")
 	wait := cmd.Flags().Duration("wait", 0, "how long to wait for the server to come up")
 	linger := lingerFlag(cmd)

@@ -26,9 +26,9 @@ const demoLimit = 14 * time.Second
 func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show it: a service in another process, typed calls, who is who, and how long calls take",
-		Long: `demo starts a service in a process of its own, dials it by name, makes typed calls, shows what the kernel says of both
-sides, and measures round trips beside a bare pipe or socket, TCP and HTTP on loopback. It ends by itself in less than
+		Short: "Show it: a service in another process, typed calls, streams, who is who, and how long calls take",
+		Long: `demo starts a service in a process of its own, dials it by name, makes typed calls, opens streams, shows what the kernel says
+of both sides, and measures round trips beside a bare pipe or socket, TCP and HTTP on loopback. It ends by itself in less than
 15 seconds.`,
 		Args: arguments(0, 0, "none"),
 	}
@@ -54,6 +54,9 @@ func demo(ctx context.Context, stdout, stderr io.Writer, budget time.Duration) e
 	}
 	defer peer.Close()
 	if err := demoCalls(ctx, stdout, name, peer); err != nil {
+		return err
+	}
+	if err := demoStreams(ctx, stdout, peer); err != nil {
 		return err
 	}
 	ways, err := demoWays(ctx, child.hello, peer)
@@ -107,6 +110,60 @@ func demoCalls(ctx context.Context, w io.Writer, name string, peer *rpc.Peer) er
   sleep(-1)      = %v
   sleep(60)      = %v, after the 50 ms that the caller gave it: %v
 `, name, conn.RemoteAddr().Network(), conn.RemoteAddr(), conn.Identity(), program, me.Who, sum, typed, rpc.CodeOf(late), took)
+	return err
+}
+
+// demoStreams shows values that come one by one, and a stream without end that the caller ends.
+func demoStreams(ctx context.Context, w io.Writer, peer *rpc.Peer) error {
+	tokens, err := rpc.Open[string, string](ctx, peer, "words")
+	if err != nil {
+		return err
+	}
+	defer tokens.Close()
+	const text = "each word is a value of its own"
+	began := time.Now()
+	if err := tokens.Send(text); err != nil {
+		return err
+	}
+	if err := tokens.CloseSend(); err != nil {
+		return err
+	}
+	var got []string
+	var first time.Duration
+	for token, err := range tokens.All() {
+		if err != nil {
+			return err
+		}
+		if len(got) == 0 {
+			first = time.Since(began)
+		}
+		got = append(got, token)
+	}
+	if strings.Join(got, " ") != text {
+		return fmt.Errorf("the stream of words was to have %q, not %q", text, got)
+	}
+	numbers, err := rpc.Open[int64, counting](ctx, peer, "count")
+	if err != nil {
+		return err
+	}
+	defer numbers.Close()
+	if err := numbers.Send(counting{To: 0, Pause: 0.01}); err != nil {
+		return err
+	}
+	var counted []int64
+	for len(counted) < 3 {
+		n, err := numbers.Recv()
+		if err != nil {
+			return err
+		}
+		counted = append(counted, n)
+	}
+	numbers.Close()
+	if _, err = numbers.Recv(); rpc.CodeOf(err) != rpc.Canceled {
+		return fmt.Errorf("the stream of numbers was to end with Canceled, not with: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "  words(%q)\n                 = %s: %d values, the first after %v\n  count()        = %s ..., until the caller closes the stream: %v\n",
+		text, strings.Join(got, " | "), len(got), first.Round(time.Microsecond), strings.Trim(fmt.Sprint(counted), "[]"), rpc.Canceled)
 	return err
 }
 

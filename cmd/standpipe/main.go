@@ -1,8 +1,8 @@
 // Command standpipe serves, calls and looks at local endpoints: named pipes on Windows, Unix sockets elsewhere.
 //
 // docs/cli.md shows it at work. Results go to stdout, one per line; errors, hints and progress to stderr. It ends with
-// 0, 1 where the call or the connection failed, 2 where it was not used as it should be, 3 where nobody listens, and 4
-// where access was denied.
+// 0, 1 where the call or the connection failed, 2 where it was not used as it should be, 3 where nobody listens, 4 where
+// access was denied, and 130 where it was interrupted.
 package main
 
 import (
@@ -27,6 +27,8 @@ const (
 	exitUsage    = 2
 	exitNoServer = 3
 	exitDenied   = 4
+
+	exitInterrupted = 130 // as shells say it of a program that SIGINT has ended
 )
 
 func main() {
@@ -49,6 +51,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(stderr, "standpipe: interrupted")
+		return exitInterrupted
+	}
 	code, hint := verdict(err)
 	fmt.Fprintln(stderr, "standpipe:", err)
 	if hint != "" {
@@ -65,7 +71,7 @@ func newRoot() *cobra.Command {
 
 A NAME is this user's own ("calc"), the machine's ("shared:calc"), or a path: of a socket, \\.\pipe\..., or "@name".
 
-Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody listens; 4 access denied.`,
+Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody listens; 4 access denied; 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -77,7 +83,7 @@ Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody list
 		RunE: func(*cobra.Command, []string) error { return nil }, // never reached: without it, Args is not asked
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newDemo(), newDemoServer(), newServe(), newCall(), newList(), newListen(), newConnect(), newWho())
+	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newWho())
 	return root
 }
 
@@ -87,6 +93,18 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// advised is an error of whoever typed the command that comes with its own hint.
+type advised struct {
+	usageError
+	hint string
+}
+
+func (e advised) Unwrap() error { return e.usageError }
+
+func advisedf(hint, format string, args ...any) error {
+	return advised{usageError{fmt.Errorf(format, args...)}, hint}
+}
 
 // arguments wants from min to max arguments, called what.
 func arguments(min, max int, what string) cobra.PositionalArgs {
@@ -101,7 +119,10 @@ func arguments(min, max int, what string) cobra.PositionalArgs {
 // verdict is the exit code for an error, and what to do about it, where something general can be said.
 func verdict(err error) (code int, hint string) {
 	var usage usageError
+	var own advised
 	switch {
+	case errors.As(err, &own):
+		return exitUsage, own.hint
 	case errors.As(err, &usage):
 		return exitUsage, "standpipe help shows the commands, standpipe help COMMAND what one takes"
 	case errors.Is(err, standpipe.ErrBadName):

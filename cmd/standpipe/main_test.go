@@ -26,10 +26,13 @@ func TestMain(m *testing.M) {
 // TestScript runs the sessions of testdata/script with the real program, in processes of their own.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:       filepath.Join("testdata", "script"),
-		Setup:     setupScript,
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector would hold up the end of each program for a second
+			return setupScript(env)
+		},
 		Condition: scriptCondition,
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": exitCode},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": exitCode, "interrupt": interrupt},
 		Deadline:  time.Now().Add(3 * time.Minute),
 	})
 }

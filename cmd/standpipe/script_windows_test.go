@@ -23,3 +23,8 @@ func setupScript(env *testscript.Env) error {
 func mayNotList() bool {
 	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }
+
+// interrupt: a console's Ctrl-C goes to all of its programs, the tests among them.
+func interrupt(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Fatalf("interrupt is for other systems")
+}

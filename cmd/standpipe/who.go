@@ -24,6 +24,7 @@ clients against, and who is serving, as the kernel vouches for it. It connects f
 any server, since it only looks.`,
 		Args: arguments(1, 1, "NAME"),
 	}
+	cmd.ValidArgsFunction = completeNames
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		addr, err := standpipe.ParseAddr(args[0])
