@@ -440,3 +440,15 @@ func TestReservedNames(t *testing.T) {
 	rpc.Handle(s, "standpipe", func(context.Context, int) (int, error) { return 0, nil })
 	rpc.Handle(s, "my.standpipe.describe", func(context.Context, int) (int, error) { return 0, nil })
 }
+
+// A type that embeds a message has its methods, but no message behind them.
+func TestSchemaOfEmbeddedMessage(t *testing.T) {
+	type wrapped struct{ *structpb.Value }
+	s := rpc.NewServer(nil)
+	rpc.Handle(s, "odd", func(context.Context, *wrapped) (int, error) { return 0, nil })
+	serve(t, s, func(t *testing.T, dial func(*rpc.DialConfig) *rpc.Peer) {
+		if d, err := rpc.Describe(bounded(t), dial(nil)); err != nil || len(d.Methods) != 1 {
+			t.Fatal(d, err)
+		}
+	})
+}

@@ -204,7 +204,7 @@ func setMetadata(ctx context.Context, md Metadata, of func(*replyMetadata) *Meta
 	return nil
 }
 
-// SendHeader, in the handler of a stream, adds md to the header and sends it at once. In a unary handler it is SetHeader,
+// SendHeader, in the handler of a stream, adds md to the header and sends it at once, also where there is none. In a unary handler it is SetHeader,
 // since the header travels with the result.
 func SendHeader(ctx context.Context, md Metadata) error {
 	if err := SetHeader(ctx, md); err != nil {
@@ -213,7 +213,7 @@ func SendHeader(ctx context.Context, md Metadata) error {
 	if s := callFrom(ctx).stream; s != nil {
 		s.send.Lock()
 		defer s.send.Unlock()
-		return s.sendHeader()
+		return s.sendHeader(true)
 	}
 	return nil
 }

@@ -446,3 +446,25 @@ func TestMetadataOfResultTooLarge(t *testing.T) {
 	}
 	checkReply(t, "large", header, trailer, sent)
 }
+
+// A header that is sent empty is there.
+func TestEmptyHeaderIsSent(t *testing.T) {
+	s := rpc.NewServer(&rpc.ServerConfig{Log: quiet})
+	rpc.HandleStream(s, "empty", func(ctx context.Context, st *rpc.Stream[int, int]) error {
+		if err := rpc.SendHeader(ctx, nil); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	serve(t, s, func(t *testing.T, dial func(*rpc.DialConfig) *rpc.Peer) {
+		st, err := rpc.Open[int, int](bounded(t), dial(nil), "empty")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		if md, err := st.Header(); len(md) != 0 || err != nil {
+			t.Fatal(md, err)
+		}
+	})
+}

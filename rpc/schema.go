@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -79,7 +80,7 @@ func (w *schemaWalk) inline(t reflect.Type) schema {
 func special(t reflect.Type) schema {
 	implements := func(i reflect.Type) bool { return t.Implements(i) || reflect.PointerTo(t).Implements(i) }
 	switch {
-	case t == reflect.TypeFor[Raw](), t == reflect.TypeFor[json.RawMessage]():
+	case t == reflect.TypeFor[Raw](), t == reflect.TypeFor[json.RawMessage](), t == reflect.TypeFor[json.Number]():
 		return schema{}
 	case t == reflect.TypeFor[time.Time]():
 		return schema{"type": "string", "format": "date-time"}
@@ -88,8 +89,12 @@ func special(t reflect.Type) schema {
 	case t.Kind() == reflect.Struct && t.NumField() == 0:
 		return schema{"type": []string{"object", "null"}, "additionalProperties": false}
 	case t.Implements(reflect.TypeFor[proto.Message]()) && t.Kind() == reflect.Pointer:
-		name := reflect.Zero(t).Interface().(proto.Message).ProtoReflect().Descriptor().FullName()
-		return schema{"type": "object", "$comment": fmt.Sprintf("the Protobuf message %s, in its JSON form", name)}
+		name := protoName(t)
+		s := schema{"$comment": fmt.Sprintf("the Protobuf message %s, in its JSON form", name)}
+		if name == "google.protobuf.Struct" || !strings.HasPrefix(name, "google.protobuf.") { // a Timestamp is a text, and so on
+			s["type"] = "object"
+		}
+		return s
 	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
 		return nil
 	case implements(reflect.TypeFor[json.Marshaler]()):
@@ -127,7 +132,7 @@ func (w *schemaWalk) fields(t reflect.Type) schema {
 	properties := schema{}
 	depths := map[string]int{}
 	for _, f := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name, tags, _ := strings.Cut(f.Tag.Get("json"), ",")
 		embedded := f.Anonymous && isStruct(f.Type)
 		switch {
 		case !f.IsExported() && !embedded, f.Tag.Get("json") == "-", len(f.Index) > 1 && !flattened(t, f):
@@ -141,7 +146,9 @@ func (w *schemaWalk) fields(t reflect.Type) schema {
 			continue // the outer one hides it
 		}
 		depths[name] = len(f.Index)
-		properties[name] = w.of(f.Type, false)
+		if properties[name] = w.of(f.Type, false); slices.Contains(strings.Split(tags, ","), "string") {
+			properties[name] = schema{} // a text in JSON, and no other codec's
+		}
 	}
 	return schema{"type": "object", "properties": properties, "additionalProperties": false}
 }
@@ -162,4 +169,14 @@ func isStruct(t reflect.Type) bool {
 		t = t.Elem()
 	}
 	return t.Kind() == reflect.Struct
+}
+
+// protoName is the name of a Protobuf message. A struct that only embeds one has no name of its own, and would panic.
+func protoName(t reflect.Type) (name string) {
+	defer func() {
+		if recover() != nil {
+			name = t.String()
+		}
+	}()
+	return string(reflect.Zero(t).Interface().(proto.Message).ProtoReflect().Descriptor().FullName())
 }

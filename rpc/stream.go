@@ -421,14 +421,15 @@ func (s *stream) transmit(b, tail []byte) error {
 	return nil
 }
 
-// sendHeader sends the handler's header, if it has not left; the first data frame is its last chance. send is held.
-func (s *stream) sendHeader() error {
+// sendHeader sends the handler's header, if it has not left; the first data frame is its last chance. empty: also where there is
+// none, since somebody may wait to know that. send is held.
+func (s *stream) sendHeader(empty bool) error {
 	if s.ours || s.begun {
 		return nil
 	}
 	s.begun = true
 	header := s.hctx.takeHeader()
-	if len(header) == 0 {
+	if len(header) == 0 && !empty {
 		return nil
 	}
 	return s.transmit(appendMetadata(appendFrame(nil, s.id, typeData, flagMeta, 0), header), nil)

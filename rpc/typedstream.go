@@ -132,7 +132,7 @@ func (st *Stream[In, Out]) Send(v Out) error {
 		putFrame(buf, b)
 		return Errorf(InvalidArgument, "a %T can't be encoded by %s: %w", v, s.codec.Name(), err)
 	}
-	if err = s.sendHeader(); err == nil {
+	if err = s.sendHeader(false); err == nil {
 		err = s.transmit(b, tail)
 	}
 	putFrame(buf, b)
