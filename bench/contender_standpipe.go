@@ -136,6 +136,9 @@ type rawCaller struct {
 }
 
 func (k *rawCaller) call(req []byte) ([]byte, error) {
+	if len(k.out.Data) > 64<<10 { // a large result brings its own memory, if it need not be copied
+		k.out.Release()
+	}
 	k.in.Data = req
 	err := k.p.Call(context.Background(), "raw.echo", &k.in, &k.out)
 	return k.out.Data, err
