@@ -17,6 +17,7 @@ import (
 // Code that protoc-gen-go-grpc generated runs over package rpc.
 func Example() {
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	name := fmt.Sprint("grpcpipe-example-", os.Getpid())
 	ln, err := standpipe.Listen(name, nil)
 	if err != nil {
