@@ -237,7 +237,9 @@ func TestWriteBuffers(t *testing.T) {
 		piece := bytes.Repeat([]byte{byte('a' + i)}, n)
 		want, b = append(want, piece...), append(b, piece)
 	}
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		if n, err := client.WriteBuffers(&b); n != int64(len(want)) || err != nil || len(b) != 0 {
 			t.Errorf("%d bytes, %d pieces left, %v", n, len(b), err)
 		}
@@ -247,6 +249,7 @@ func TestWriteBuffers(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("%d of %d bytes came, %v", len(got), len(want), err)
 	}
+	<-done // b is its own until then
 	b = net.Buffers{[]byte("x")}
 	if _, err := client.WriteBuffers(&b); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("after Close: %v", err)
