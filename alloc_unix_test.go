@@ -30,5 +30,15 @@ func TestNoAllocation(t *testing.T) {
 		if allocs > 0 {
 			t.Errorf("%s: a Write and a Read allocate %v times", name, allocs)
 		}
+		if allocs = testing.AllocsPerRun(1000, func() {
+			if _, err := c[0].Write(out); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := c[1].ReadHandles(in); err != nil {
+				t.Fatal(err)
+			}
+		}); allocs > 0 && name == "bytes" {
+			t.Errorf("%s: a Write and a ReadHandles allocate %v times", name, allocs)
+		}
 	}
 }

@@ -151,6 +151,22 @@ func (c *Conn) ReadHandles(b []byte) (int, []*os.File, error) {
 	return n, files, opError("read", c.addr, err)
 }
 
+// ExportHandle duplicates f for the peer, on Windows: it returns the value by which the peer's ImportHandle takes it. It is for
+// protocols that carry the value in frames of their own; WriteHandles does the same, with a frame around it, and has the
+// conditions. What the peer never takes stays open in the client's process until that ends. On other systems files travel
+// with bytes only: errors.ErrUnsupported.
+func (c *Conn) ExportHandle(f *os.File) (value uint64, err error) {
+	value, err = c.end.exportHandle(f)
+	return value, opError("write", c.addr, err)
+}
+
+// ImportHandle takes what the peer's ExportHandle has duplicated, once: the file is the caller's to close. The value is the peer's word
+// (spec/handles-windows.md).
+func (c *Conn) ImportHandle(value uint64) (*os.File, error) {
+	f, err := c.end.importHandle(value)
+	return f, opError("read", c.addr, err)
+}
+
 // Close ends the connection. Reads and writes that wait return net.ErrClosed. What was written before is still
 // delivered. A second Close returns net.ErrClosed.
 func (c *Conn) Close() error {

@@ -58,23 +58,21 @@ func (e *endpoint) readHandles(b []byte) (n int, files []*os.File, err error) {
 	if len(b) == 0 {
 		return 0, nil, nil
 	}
-	oob := make([]byte, unix.CmsgSpace(maxHandles*4))
-	var oobn, flags int
+	var oob []byte
 	if e.in != nil {
+		oob = make([]byte, unix.CmsgSpace(maxHandles*4))
+		var oobn int
 		n, oobn, err = e.receive(b, oob)
+		oob = oob[:oobn]
 	} else {
-		n, oobn, flags, _, err = e.ReadMsgUnix(b, oob)
-		n, oobn = max(n, 0), max(oobn, 0) // it may be -1
-		if err == nil && n == 0 {
-			err = io.EOF
-		}
-		if err != nil {
+		var done func()
+		n, oob, done, err = e.readStream(b)
+		defer done()
+		if err != nil && !errors.Is(err, errTooManyHandles) {
 			err = readError(err)
-		} else if flags&unix.MSG_CTRUNC != 0 {
-			err = errTooManyHandles
 		}
 	}
-	files, perr := parseHandles(oob[:oobn])
+	files, perr := parseHandles(oob)
 	if perr != nil || err != nil && !errors.Is(err, io.ErrShortBuffer) {
 		for _, f := range files {
 			f.Close()
@@ -87,6 +85,10 @@ func (e *endpoint) readHandles(b []byte) (n int, files []*os.File, err error) {
 	}
 	return n, files, err
 }
+
+// On Unix files travel with bytes only.
+func (e *endpoint) exportHandle(*os.File) (uint64, error) { return 0, errors.ErrUnsupported }
+func (e *endpoint) importHandle(uint64) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func parseHandles(oob []byte) (files []*os.File, err error) {
 	if len(oob) == 0 {

@@ -150,6 +150,16 @@ func TestHandlesAcross(t *testing.T) {
 	}
 }
 
+func TestHandlesExport(t *testing.T) {
+	a, _ := pipePair(t)
+	if _, err := a.ExportHandle(textFile(t, "x")); !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
+	}
+	if _, err := a.ImportHandle(1); !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
+	}
+}
+
 // TestHandlesLimit: as many as the doc says, and not one more.
 func TestHandlesLimit(t *testing.T) {
 	a, b := pipePair(t)

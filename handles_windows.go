@@ -74,6 +74,33 @@ func (e *endpoint) writeHandles(b []byte, files []*os.File) (int, error) {
 	return e.writeAll(b)
 }
 
+// exportHandle and importHandle are what writeHandles and readHandles do for each file, without the frame.
+func (e *endpoint) exportHandle(f *os.File) (uint64, error) {
+	p, err := e.holder(1)
+	if err != nil {
+		return 0, err
+	}
+	defer p.close()
+	values, err := p.push([]*os.File{f})
+	if err != nil {
+		return 0, err
+	}
+	return uint64(values[0]), nil
+}
+
+func (e *endpoint) importHandle(value uint64) (*os.File, error) {
+	p, err := e.believe(1)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	files, err := p.pull([]windows.Handle{windows.Handle(value)})
+	if err != nil {
+		return nil, err
+	}
+	return files[0], nil
+}
+
 func (e *endpoint) readHandles(b []byte) (int, []*os.File, error) {
 	if e.messages {
 		return 0, nil, errNoHandles

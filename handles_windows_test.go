@@ -338,6 +338,46 @@ func duplicate(t *testing.T, f *os.File) (v uint64) {
 	return uint64(values[0])
 }
 
+// A value that one end exports, the other imports, and nobody twice.
+func TestHandlesExport(t *testing.T) {
+	bothEnds(t, nil, func(t *testing.T, a, b *Conn) {
+		before := openHandles(t)
+		s, err := section("exported")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := a.ExportHandle(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		f, err := b.ImportHandle(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := mapped(f, windows.FILE_MAP_READ, func(m []byte) {
+			if cut(m) != "exported" {
+				t.Errorf("%q", cut(m))
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		f.Close()
+		for _, bad := range []uint64{0, 0x7ffffffc, ^uint64(0)} {
+			if f, err := b.ImportHandle(bad); err == nil && b.end.server { // at a client's end the table is its own, and anything may be in it
+				f.Close()
+				t.Errorf("%#x was imported", bad)
+			}
+		}
+		if _, err := a.ExportHandle(nil); !errors.Is(err, os.ErrInvalid) {
+			t.Error(err)
+		}
+		if after := openHandles(t); after > before {
+			t.Errorf("%d handles before, %d after", before, after)
+		}
+	})
+}
+
 func TestHandlesRefused(t *testing.T) {
 	e, err := section("")
 	if err != nil {

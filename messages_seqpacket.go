@@ -26,6 +26,9 @@ type inbox struct {
 	room, oob []byte
 	n, oobn   int
 	err       error
+
+	control []byte // of a byte stream: what oob is
+	done    func()
 }
 
 func newInbox() *inbox {
@@ -69,6 +72,34 @@ func (e *endpoint) receive(b, oob []byte) (n, oobn int, err error) {
 	}
 	in.rest = nil
 	return n, oobn, nil
+}
+
+// readStream is Read, and takes the control data that came, into memory that stays valid until done is called. It allocates nothing.
+func (e *endpoint) readStream(b []byte) (n int, oob []byte, done func(), err error) {
+	e.streams.Do(func() {
+		in := &inbox{control: make([]byte, unix.CmsgSpace(maxHandles*4))}
+		in.done = in.mu.Unlock
+		in.try = func(fd uintptr) bool {
+			flags := in.recvmsg(fd, in.control, receiveFlags)
+			if in.err == nil && flags&unix.MSG_CTRUNC != 0 {
+				in.err = errTooManyHandles
+			}
+			return in.err != unix.EAGAIN
+		}
+		e.stream = in
+	})
+	in := e.stream
+	in.mu.Lock()
+	in.room, in.n, in.oobn, in.err = b, 0, 0, nil
+	err = e.raw.Read(in.try)
+	in.room = nil // it is the caller's
+	if err == nil {
+		err = in.err
+	}
+	if err == nil && in.n == 0 {
+		err = io.EOF
+	}
+	return in.n, in.control[:in.oobn], in.done, err
 }
 
 // receiveWhole reads one message: into in.room, or into memory of its own where that is too short.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,6 +23,9 @@ type endpoint struct {
 	raw  syscall.RawConn
 	in   *inbox // of a connection that keeps messages
 	ours bool   // of a pair: the peer is this process
+
+	streams sync.Once
+	stream  *inbox // of a byte stream, for readStream
 }
 
 // newEndpoint: buffer is the size of the kernel's buffers; 0 is the system's, but not less than leastBuffer. Where the
