@@ -1,0 +1,85 @@
+package ring
+
+import (
+	"runtime"
+	"time"
+)
+
+// spinner decides how long to look for what the other side is about to do, before this side parks. To be woken costs tens of
+// microseconds; to look costs a core that somebody else may want. So it looks only while it has paid lately.
+type spinner struct {
+	pure    time.Duration // looking without giving the processor away
+	fails   int           // looks in vain, one after the other
+	skipped int           // waits without a look
+	banned  time.Time     // until then somebody else wants the processor
+	ban     time.Duration
+}
+
+const (
+	mostSpin  = 50 * time.Microsecond
+	mostPure  = 5 * time.Microsecond
+	someFails = 4
+	probeAt   = 32                    // every so many waits without a look, one looks again
+	stolen    = 30 * time.Microsecond // between two looks: the processor was given to somebody else
+	leastBan  = 10 * time.Millisecond
+	mostBan   = 640 * time.Millisecond
+)
+
+func (s *spinner) init() {
+	if runtime.NumCPU() > 1 {
+		s.pure = mostPure
+	}
+}
+
+// spin looks until ready, or until it does not pay any more: false.
+func (s *spinner) spin(ready func() bool) bool {
+	for range 32 {
+		if ready() {
+			return true
+		}
+		pause()
+	}
+	runtime.Gosched() // those whom the last message has woken
+	if ready() {
+		return true
+	}
+	if s.fails >= someFails {
+		if s.skipped++; s.skipped < probeAt {
+			return false
+		}
+	}
+	s.skipped = 0
+	start := time.Now()
+	if s.ban > 0 && start.Before(s.banned) {
+		return false
+	}
+	last := time.Duration(0)
+	for i := 1; ; i++ {
+		if ready() {
+			s.fails = 0
+			return true
+		}
+		if last < s.pure {
+			pause()
+			if i%8 != 0 {
+				continue
+			}
+		} else {
+			runtime.Gosched() // other goroutines
+			osYield()         // other processes
+		}
+		now := time.Since(start)
+		if now-last > stolen {
+			s.ban = min(max(2*s.ban, leastBan), mostBan)
+			s.banned = start.Add(now + s.ban)
+			return ready()
+		}
+		if last = now; now > mostSpin {
+			s.fails++
+			if s.ban > 0 {
+				s.ban /= 2
+			}
+			return false
+		}
+	}
+}

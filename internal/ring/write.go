@@ -1,0 +1,179 @@
+package ring
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// Write writes all of p, and waits for room. Where it fails, it says how much the peer gets. os.ErrDeadlineExceeded: the write deadline
+// was reached.
+func (r *Ring) Write(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		free, err := r.free(len(p) - n)
+		if err == nil && free == 0 {
+			err = r.awaitRoom()
+		}
+		if err != nil {
+			return n, err
+		}
+		n += r.put(p[n:], min(free, chunk))
+		if r.owed() {
+			if err := r.link.Bell(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// WriteBuffers writes the pieces of b, and takes from it what was written.
+func (r *Ring) WriteBuffers(b *net.Buffers) (sum int64, err error) {
+	for len(*b) > 0 && err == nil {
+		var n int
+		n, err = r.Write((*b)[0])
+		sum += int64(n)
+		if (*b)[0] = (*b)[0][n:]; err == nil {
+			*b = (*b)[1:]
+		}
+	}
+	return sum, err
+}
+
+// TryWrite writes head and parts if there is room for all of it now, and otherwise nothing. Where it says bell, Bell of the Link is owed.
+func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok, bell bool, err error) {
+	sum := len(head)
+	for _, p := range parts {
+		sum += len(p)
+	}
+	free, err := r.free(sum)
+	if err != nil || free < uint64(sum) || r.over.Load() {
+		return false, false, err
+	}
+	mask := r.window - 1
+	copyIn(r.out, head, r.head, mask)
+	at := r.head + uint64(len(head))
+	for _, p := range parts {
+		copyIn(r.out, p, at, mask)
+		at += uint64(len(p))
+	}
+	r.head = at
+	r.mine.head.Store(at)
+	return true, r.owed(), nil
+}
+
+// put is W1: it writes at most free bytes of p, and says that they are there.
+func (r *Ring) put(p []byte, free uint64) int {
+	p = p[:min(uint64(len(p)), free)]
+	copyIn(r.out, p, r.head, r.window-1)
+	r.head += uint64(len(p))
+	r.mine.head.Store(r.head)
+	return len(p)
+}
+
+func copyIn(room, p []byte, at, mask uint64) {
+	k := copy(room[at&mask:mask+1], p)
+	copy(room, p[k:])
+}
+
+// free is the room that there is. Where nothing is under way, the window is fitted to what comes.
+func (r *Ring) free(n int) (uint64, error) {
+	if r.window <= small || n > small/8 {
+		r.calm = 0
+	} else {
+		r.calm++
+	}
+	if used := r.head - r.seen; used+uint64(n) <= r.window && r.calm < calm {
+		return r.window - used, nil
+	}
+	tail := r.theirs.tail.Load()
+	if r.head-tail > r.head-r.seen {
+		return 0, fmt.Errorf("%w: the reader says that it has read %d bytes, of %d", ErrBroken, tail, r.head)
+	}
+	r.seen = tail
+	if room := uint64(len(r.out)); tail == r.head {
+		switch {
+		case uint64(n) > r.window/2 && r.window < room:
+			r.resize(room)
+		case r.calm >= calm:
+			r.calm = 0
+			r.resize(min(small, room))
+		}
+	}
+	return r.window - (r.head - tail), nil
+}
+
+// owed is W6: a reader who is parked must be rung for.
+func (r *Ring) owed() bool {
+	e := r.theirs.parked.Load()
+	if e&1 == 0 || e == r.rungData {
+		return false
+	}
+	r.rungData = e
+	return true
+}
+
+func (r *Ring) hasRoom() bool {
+	return r.theirs.tail.Load() != r.seen || r.over.Load() || r.expired()
+}
+
+func (r *Ring) expired() bool {
+	d := r.deadline.Load()
+	return d != 0 && time.Now().UnixNano() >= d
+}
+
+const (
+	firstPoll = 200 * time.Microsecond
+	mostPoll  = 20 * time.Millisecond
+	probeTime = 100 * time.Millisecond
+)
+
+// awaitRoom waits until the reader has read something. A bell may lie unread on the connection while nobody reads on
+// this side, so it looks now and then on its own; and rings now and then, to hear that the peer is gone.
+func (r *Ring) awaitRoom() error {
+	switch {
+	case r.over.Load():
+		return net.ErrClosed
+	case r.expired():
+		return os.ErrDeadlineExceeded
+	case r.writing.spin(r.hasRoom):
+		return nil
+	}
+	select {
+	case <-r.room: // of an earlier wait
+	default:
+	}
+	r.mine.waiting.Add(1) // W2
+	defer r.mine.waiting.Add(1)
+	began, pause, probe := time.Now(), firstPoll, probeTime
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for !r.hasRoom() { // W3
+		select { // W4
+		case <-r.room:
+		case <-timer.C:
+			pause = min(2*pause, mostPoll)
+			if time.Since(began) > probe {
+				probe *= 2
+				if err := r.link.Bell(); err != nil {
+					return err
+				}
+			}
+			timer.Reset(pause)
+		}
+	}
+	return nil // W5
+}
+
+// SetWriteDeadline is as a net.Conn's.
+func (r *Ring) SetWriteDeadline(t time.Time) error {
+	d := int64(0)
+	if !t.IsZero() {
+		d = max(t.UnixNano(), 1)
+	}
+	r.deadline.Store(d)
+	r.kick()
+	return nil
+}
