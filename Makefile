@@ -13,6 +13,8 @@ TEST      := go test -count=1 -p 1 -timeout $(TIMEOUT)
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 export STANDPIPE_WITNESS ?=
+# Whoever touches a Buffer that is not theirs any more faults.
+export STANDPIPE_CHECK ?= 1
 
 .PHONY: help
 help: ## this list

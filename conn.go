@@ -151,20 +151,26 @@ func (c *Conn) ReadHandles(b []byte) (int, []*os.File, error) {
 	return n, files, opError("read", c.addr, err)
 }
 
-// ExportHandle duplicates f for the peer, on Windows: it returns the value by which the peer's ImportHandle takes it. It is for
-// protocols that carry the value in frames of their own; WriteHandles does the same, with a frame around it, and has the
-// conditions. What the peer never takes stays open in the client's process until that ends. On other systems files travel
-// with bytes only: errors.ErrUnsupported.
+// ExportHandle hands f over to the peer, on Windows: it returns the value by which the peer's ImportHandle takes a duplicate. f must
+// stay open until it has. It is for protocols that carry the value in frames of their own; WriteHandles does the same, with a
+// frame around it, and has the conditions. What a client never imports stays open in its process until that ends. On other systems
+// files travel with bytes only: errors.ErrUnsupported.
 func (c *Conn) ExportHandle(f *os.File) (value uint64, err error) {
 	value, err = c.end.exportHandle(f)
 	return value, opError("write", c.addr, err)
 }
 
-// ImportHandle takes what the peer's ExportHandle has duplicated, once: the file is the caller's to close. The value is the peer's word
+// ImportHandle takes what the peer's ExportHandle has handed over, once: the file is the caller's to close. The value is the peer's word
 // (spec/handles-windows.md).
 func (c *Conn) ImportHandle(value uint64) (*os.File, error) {
 	f, err := c.end.importHandle(value)
 	return f, opError("read", c.addr, err)
+}
+
+// RevokeHandle undoes an ExportHandle of f, which gave that value, where the peer has not imported it and will not: the value was
+// never sent, or the peer has closed. It is for not leaving handles in a process that does not know of them.
+func (c *Conn) RevokeHandle(value uint64, f *os.File) error {
+	return opError("write", c.addr, c.end.revokeHandle(value, f))
 }
 
 // Close ends the connection. Reads and writes that wait return net.ErrClosed. What was written before is still

@@ -88,6 +88,7 @@ func (e *endpoint) readHandles(b []byte) (n int, files []*os.File, err error) {
 
 // On Unix files travel with bytes only.
 func (e *endpoint) exportHandle(*os.File) (uint64, error) { return 0, errors.ErrUnsupported }
+func (e *endpoint) revokeHandle(uint64, *os.File) error   { return errors.ErrUnsupported }
 func (e *endpoint) importHandle(uint64) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func parseHandles(oob []byte) (files []*os.File, err error) {

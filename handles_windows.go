@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/windows"
@@ -74,8 +75,12 @@ func (e *endpoint) writeHandles(b []byte, files []*os.File) (int, error) {
 	return e.writeAll(b)
 }
 
-// exportHandle and importHandle are what writeHandles and readHandles do for each file, without the frame.
+// exportHandle and importHandle are for one file each, without a frame. The client keeps its files, which a frame's values
+// are not: so nothing stays open in it that the server has never read.
 func (e *endpoint) exportHandle(f *os.File) (uint64, error) {
+	if !e.server {
+		return valueOf(f)
+	}
 	p, err := e.holder(1)
 	if err != nil {
 		return 0, err
@@ -88,12 +93,65 @@ func (e *endpoint) exportHandle(f *os.File) (uint64, error) {
 	return uint64(values[0]), nil
 }
 
+// revokeHandle closes what exportHandle has put into the client, if it is still there.
+func (e *endpoint) revokeHandle(value uint64, f *os.File) error {
+	if !e.server {
+		return nil
+	}
+	own, err := valueOf(f)
+	if err != nil {
+		return err
+	}
+	p, err := e.holder(1)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	p.keeps = true
+	files, err := p.pull([]windows.Handle{windows.Handle(value)})
+	if err != nil {
+		return nil // it is gone
+	}
+	defer closeFiles(files)
+	if there, err := valueOf(files[0]); err == nil && sameObject(own, there) {
+		p.drop([]windows.Handle{windows.Handle(value)})
+	}
+	runtime.KeepAlive(f)
+	return nil
+}
+
+var compareObjectHandles = windows.NewLazySystemDLL("kernelbase.dll").NewProc("CompareObjectHandles")
+
+// sameObject: https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-compareobjecthandles, since Windows 10.
+func sameObject(a, b uint64) bool {
+	if compareObjectHandles.Find() != nil {
+		return false
+	}
+	same, _, _ := compareObjectHandles.Call(uintptr(a), uintptr(b))
+	return same != 0
+}
+
+func valueOf(f *os.File) (value uint64, err error) {
+	if f == nil {
+		return 0, os.ErrInvalid
+	}
+	raw, err := f.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { value = uint64(fd) })
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s can't be handed over: %w", f.Name(), err)
+	}
+	return value, nil
+}
+
 func (e *endpoint) importHandle(value uint64) (*os.File, error) {
 	p, err := e.believe(1)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
+	p.keeps = true
 	files, err := p.pull([]windows.Handle{windows.Handle(value)})
 	if err != nil {
 		return nil, err
@@ -178,6 +236,7 @@ func closeFiles(files []*os.File) {
 type holder struct {
 	process windows.Handle
 	server  bool // we are the server, and process is another's
+	keeps   bool // what is pulled out of it stays in it, too
 }
 
 // holder opens the client's process, where there are handles to move.
@@ -265,12 +324,15 @@ func (p *holder) pull(values []windows.Handle) ([]*os.File, error) {
 		h := v
 		err := checkValue(v)
 		if err == nil && p.server {
-			err = windows.DuplicateHandle(p.process, v, windows.CurrentProcess(), &h, 0, false,
-				windows.DUPLICATE_SAME_ACCESS|windows.DUPLICATE_CLOSE_SOURCE)
+			options := uint32(windows.DUPLICATE_SAME_ACCESS)
+			if !p.keeps {
+				options |= windows.DUPLICATE_CLOSE_SOURCE
+			}
+			err = windows.DuplicateHandle(p.process, v, windows.CurrentProcess(), &h, 0, false, options)
 		}
 		if err != nil {
 			closeFiles(files)
-			if p.server { // at a client's end the rest may be anything of its own
+			if p.server && !p.keeps { // at a client's end the rest may be anything of its own
 				p.drop(values[i+1:])
 			}
 			return nil, fmt.Errorf("handle %d of %d that came: %w", i+1, len(values), err)

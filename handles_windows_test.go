@@ -350,8 +350,8 @@ func TestHandlesExport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Close()
 		f, err := b.ImportHandle(v)
+		s.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,32 +1,52 @@
 package msg
 
-import "sync/atomic"
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync/atomic"
+)
 
 // A Buffer is a piece of memory for bulk data, made by Channel.NewBuffer or received with a Message. It belongs to one
 // side at a time: to whoever made or received it, until it is sent or released. A copy of a Buffer is the same Buffer.
 //
 // The memory may be written by one goroutine at a time; the methods may be called by several. The zero Buffer is empty.
+//
+// With STANDPIPE_CHECK=1 in the environment, Bytes of a Buffer that was sent or released panics, and so does, as a fault, the use of
+// memory that was kept from before.
 type Buffer struct{ m *memory }
 
 type memory struct {
-	bytes atomic.Pointer[[]byte] // nil: sent or released
-	size  int
+	view  []byte
+	here  atomic.Bool // not sent, not released
+	mark  atomic.Int32
+	made  *made  // of our making, or
+	taken *taken // received, or neither: the memory is not shared
 }
 
-func newMemory(b []byte) Buffer {
-	m := &memory{size: len(b)}
-	m.bytes.Store(&b)
+var checks = os.Getenv("STANDPIPE_CHECK") == "1"
+
+func newBuffer(m *memory) Buffer {
+	m.here.Store(true)
+	m.mark.Store(-1)
 	return Buffer{m}
 }
 
-// Bytes is the memory: yours to read, and to write where you made the Buffer. It is nil once the Buffer was sent or
-// released; a slice kept from before must not be used then.
+func privateBuffer(view []byte) Buffer { return newBuffer(&memory{view: view}) }
+
+// Bytes is the memory: yours to read, and to write where you made the Buffer; to write to a received one may be a fault that ends the
+// program. It is nil once the Buffer was sent or released; a slice kept from before must not be used then.
+//
+// Where the memory is shared, a hostile sender could change it while it is read. (From a peer who runs as another user, it is a
+// copy.)
 func (b Buffer) Bytes() []byte {
-	if b.m == nil {
+	switch {
+	case b.m == nil:
 		return nil
-	}
-	if p := b.m.bytes.Load(); p != nil {
-		return *p
+	case b.m.here.Load():
+		return b.m.view
+	case checks && b.m.view != nil:
+		panic(fmt.Sprintf("msg: Bytes of a Buffer of %d bytes that was sent or released: it belongs to another now", len(b.m.view)))
 	}
 	return nil
 }
@@ -36,30 +56,100 @@ func (b Buffer) Len() int {
 	if b.m == nil {
 		return 0
 	}
-	return b.m.size
+	return len(b.m.view)
 }
+
+// Shared says whether the memory is one that the other process sees, too. Otherwise its bytes are copied through the connection.
+func (b Buffer) Shared() bool { return b.m != nil && (b.m.made != nil || b.m.taken != nil) }
 
 // Release gives the memory back. A second Release, and one after Send, does nothing.
 func (b Buffer) Release() {
-	if b.m != nil {
-		b.m.bytes.Store(nil)
+	if b.m == nil || !b.m.here.CompareAndSwap(true, false) {
+		return
+	}
+	switch {
+	case b.m.made != nil:
+		b.m.made.release()
+	case b.m.taken != nil:
+		b.m.taken.release()
+	case checks:
+		b.poison()
 	}
 }
 
 // take ends the owner's hold on the memory, for Send.
-func (b Buffer) take() ([]byte, bool) {
-	if b.m == nil {
-		return nil, true
+func (b Buffer) take() bool { return b.m == nil || b.m.here.CompareAndSwap(true, false) }
+
+// sent: what was not sent in its own segment is not needed any more.
+func (b Buffer) sent(ch *Channel) {
+	switch {
+	case b.m == nil:
+	case b.m.made != nil && b.m.made.maker != &ch.sh.maker:
+		b.m.made.release()
+	case b.m.taken != nil:
+		b.m.taken.release()
+	case b.m.made == nil && checks:
+		b.poison()
 	}
-	if p := b.m.bytes.Swap(nil); p != nil {
-		return *p, true
+}
+
+func (b Buffer) poison() {
+	for i := range b.m.view {
+		b.m.view[i] = 0xdb
 	}
-	return nil, false
 }
 
 // giveBack undoes take.
-func (b Buffer) giveBack(bytes []byte) {
+func (b Buffer) giveBack() {
 	if b.m != nil {
-		b.m.bytes.Store(&bytes)
+		b.m.here.Store(true)
 	}
+}
+
+// SetMark keeps a number with the Buffer, for codecs: its place among the buffers of a message. Mark is that number, and -1 where
+// none was set.
+func (b Buffer) SetMark(n int) {
+	if b.m != nil {
+		b.m.mark.Store(int32(n))
+	}
+}
+
+// Mark is the number that SetMark has kept, and -1 where it has not.
+func (b Buffer) Mark() int {
+	if b.m == nil {
+		return -1
+	}
+	return int(b.m.mark.Load())
+}
+
+// MarkedBuffer is an empty Buffer with that mark: what a codec decodes before it is known which Buffer is meant.
+func MarkedBuffer(n int) Buffer {
+	b := newBuffer(new(memory))
+	b.SetMark(n)
+	return b
+}
+
+const jsonKey = "$buffer"
+
+// MarshalJSON writes the mark, as spec/memory.md, 4.10, says. A Buffer without one can't be written: its bytes travel beside a value,
+// not in it.
+func (b Buffer) MarshalJSON() ([]byte, error) {
+	if b.Mark() < 0 {
+		return nil, fmt.Errorf("msg: a Buffer of %d bytes is no part of what is sent", b.Len())
+	}
+	return fmt.Appendf(nil, `{"%s":%d}`, jsonKey, b.Mark()), nil
+}
+
+// UnmarshalJSON reads a mark.
+func (b *Buffer) UnmarshalJSON(text []byte) error {
+	var v map[string]int
+	if err := json.Unmarshal(text, &v); err != nil {
+		return fmt.Errorf("msg: %.100q is no reference to a Buffer: %w", text, err)
+	}
+	n, ok := v[jsonKey]
+	if !ok || len(v) != 1 || n < 0 || n >= maxBuffers {
+		return fmt.Errorf("msg: %.100q is no reference to a Buffer", text)
+	}
+	*b = MarkedBuffer(n)
+	return nil
 }

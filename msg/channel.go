@@ -2,8 +2,11 @@ package msg
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +17,14 @@ type Config struct {
 	// MaxMessage is the most bytes of data in a message, both ways; the peer is told. Zero: 16 MiB. At least 64 KiB.
 	MaxMessage int
 
-	// MaxShared is the most bytes of buffers in a message, both ways; the peer is told. Zero: 1 GiB. Negative: no
-	// buffers are taken. At most 4 GiB - 1.
+	// MaxShared is the most bytes of buffers in a message, and of memory that one side shares with the other for them; the peer is told, and
+	// the lesser of both sides' limits holds. Zero: 1 GiB. Negative: no buffers are taken. At most 4 GiB - 1.
 	MaxShared int64
+
+	// Ring says whether messages may travel through a ring in shared memory, without system calls while both sides are
+	// awake. Zero, RingAuto: where the peer can, once the connection has something to carry. It costs 1 MiB of memory each way at most
+	// (32 KiB while messages are small), and processor time for looking whether something has come, only while that pays. See docs/memory.md.
+	Ring RingMode
 
 	// Keys are lines for the hello, of packages that build on this one. See spec/wire.md, 1.4.
 	Keys map[string]string
@@ -47,8 +55,12 @@ type Channel struct {
 	own limits
 	w   writer
 	r   reader
+	sh  sharing
 
+	sent    atomic.Uint32 // messages
 	closing sync.Once
+	over    chan struct{}     // closed by Close
+	reaped  bool              // all memory is given up; r.mu guards it
 	lim     atomic.Uint64     // see limit: message above, buffers below
 	greeted chan struct{}     // closed when the peer's hello is here
 	keys    map[string]string // of the peer's hello, for Greet
@@ -60,12 +72,14 @@ func New(c net.Conn, cfg *Config) *Channel {
 	if cfg == nil {
 		cfg = &Config{}
 	}
-	ch := &Channel{c: c, greeted: make(chan struct{})}
+	ch := &Channel{c: c, greeted: make(chan struct{}), over: make(chan struct{})}
+	ch.sh.line.init(c)
+	ch.sh.mode = cfg.Ring
 	ch.lim.Store(leastData << 32) // what everybody takes: spec/wire.md, 1.6
 	hello, err := ch.configure(*cfg)
 	ch.bad = err
-	ch.w.init(c, hello.append(nil), err)
-	ch.r.init(c, ch.own, err)
+	ch.w.init(&ch.sh.line, ch.reap, hello.append(nil), err)
+	ch.r.init(&ch.sh, ch.own, err)
 	return ch
 }
 
@@ -85,8 +99,12 @@ func (ch *Channel) configure(cfg Config) (hello, error) {
 	if cfg.MaxShared > 1<<32-1 {
 		return hello{}, fmt.Errorf("msg: Config.MaxShared is %d; it must be below 4 GiB", cfg.MaxShared)
 	}
-	ch.own = limits{uint32(cfg.MaxMessage), uint32(cfg.MaxShared)}
-	h := hello{ch.own.message, ch.own.buffers, cfg.Keys}
+	if cfg.Ring < RingAuto || cfg.Ring > RingOff {
+		return hello{}, fmt.Errorf("msg: Config.Ring is %d, which is none of RingAuto, RingOn and RingOff", cfg.Ring)
+	}
+	ch.own = limits{message: uint32(cfg.MaxMessage), buffers: uint32(cfg.MaxShared)}
+	h := hello{maxMessage: ch.own.message, maxBuffers: ch.own.buffers, keys: cfg.Keys}
+	h.share, h.ring = ch.sh.offer()
 	return h, h.check()
 }
 
@@ -96,21 +114,12 @@ func (ch *Channel) Conn() net.Conn { return ch.c }
 // limit is what a message to the peer may have: our own limits, and the peer's where they are known.
 func (ch *Channel) limit() limits {
 	l := ch.lim.Load()
-	return limits{uint32(l >> 32), uint32(l)}
+	return limits{message: uint32(l >> 32), buffers: uint32(l)}
 }
 
 // MaxMessage is the most bytes of data that a message to the peer may have: 64 KiB until the peer's hello has come, then the
 // lesser of both sides' limits.
 func (ch *Channel) MaxMessage() int { return int(ch.limit().message) }
-
-// NewBuffer makes a Buffer of n bytes, to be sent over this Channel. Until the peer's hello has come, it can't be known
-// whether the peer takes any: ErrTooLarge. See Greet.
-func (ch *Channel) NewBuffer(n int) (Buffer, error) {
-	if n < 0 || int64(n) > int64(ch.limit().buffers) {
-		return Buffer{}, fmt.Errorf("%w: a buffer of %d bytes, where at most %d may be sent at once", ErrTooLarge, n, ch.limit().buffers)
-	}
-	return newMemory(make([]byte, n)), nil
-}
 
 // Send sends m. It returns when m was written, or is queued behind a write that another goroutine has under way; while
 // much is queued, it waits. Errors of a queued write are those of the next Send, and end Recv.
@@ -125,18 +134,7 @@ func (ch *Channel) Send(m Message) error {
 	if len(m.Buffers) == 0 {
 		return ch.SendData(context.Background(), m.Data)
 	}
-	h, ok := messageHeader(m)
-	lim := ch.limit()
-	bulk := uint64(h.length) - uint64(len(m.Data)) - refSize*uint64(len(m.Buffers))
-	switch {
-	case len(m.Buffers) > maxBuffers:
-		return fmt.Errorf("%w: it has %d buffers; at most %d may be", ErrTooLarge, len(m.Buffers), maxBuffers)
-	case uint64(len(m.Data)) > uint64(lim.message):
-		return tooLarge(len(m.Data), lim)
-	case !ok || bulk > uint64(lim.buffers):
-		return fmt.Errorf("%w: its buffers are above the limit of %d bytes", ErrTooLarge, lim.buffers)
-	}
-	return ch.sendBuffers(h, m)
+	return ch.SendBuffers(context.Background(), m.Buffers, m.Data)
 }
 
 func tooLarge(n int, lim limits) error {
@@ -161,23 +159,84 @@ func (ch *Channel) sendData(ctx context.Context, queue bool, data [][]byte) erro
 	if lim := ch.limit(); uint64(n) > uint64(lim.message) {
 		return tooLarge(n, lim)
 	}
+	ch.count(n)
 	return ch.w.send(ctx, queue, header{uint32(n), kindMessage, 0}, data)
 }
 
-func (ch *Channel) sendBuffers(h header, m Message) error {
-	parts := [][]byte{nil, m.Data}
-	for i, buf := range m.Buffers {
-		b, ok := buf.take()
-		if !ok {
-			for j, taken := range m.Buffers[:i] {
-				taken.giveBack(parts[2+j])
-			}
-			return fmt.Errorf("%w: number %d of %d, of %d bytes", ErrReleased, i+1, len(m.Buffers), buf.Len())
-		}
-		parts[0] = appendRef(parts[0], len(b))
-		parts = append(parts, b)
+// SendBuffers is SendData with buffers, as Send has them.
+func (ch *Channel) SendBuffers(ctx context.Context, buffers []Buffer, data ...[]byte) error {
+	if ch.bad != nil {
+		return ch.bad
 	}
-	return ch.w.send(context.Background(), false, h, parts)
+	lim := ch.limit()
+	n, bulk := 0, uint64(0)
+	for _, p := range data {
+		n += len(p)
+	}
+	for _, b := range buffers {
+		bulk += uint64(b.Len())
+	}
+	switch {
+	case len(buffers) > maxBuffers:
+		return fmt.Errorf("%w: it has %d buffers; at most %d may be", ErrTooLarge, len(buffers), maxBuffers)
+	case uint64(n) > uint64(lim.message):
+		return tooLarge(n, lim)
+	case uint64(n)+bulk+refSize*maxBuffers > math.MaxUint32:
+		return fmt.Errorf("%w: it has %d bytes with its buffers", ErrTooLarge, uint64(n)+bulk)
+	case bulk > uint64(lim.buffers):
+		return fmt.Errorf("%w: its buffers have %d bytes, above the limit of %d", ErrTooLarge, bulk, lim.buffers)
+	}
+	for i, b := range buffers {
+		if !b.take() {
+			for _, taken := range buffers[:i] {
+				taken.giveBack()
+			}
+			return fmt.Errorf("%w: number %d of %d, of %d bytes", ErrReleased, i+1, len(buffers), b.Len())
+		}
+	}
+	return ch.sendTaken(ctx, buffers, n, data)
+}
+
+// sendTaken sends buffers that are nobody's any more: in their segments, where those are this Channel's, or as bytes.
+func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data [][]byte) error {
+	refs := make([]byte, 0, refSize*len(buffers))
+	parts := append([][]byte{nil}, data...)
+	length := n + cap(refs)
+	for _, b := range buffers {
+		r := ref{size: b.Len()}
+		switch m := ch.share(b); {
+		case m != nil:
+			r.segment = m.number
+			m.send()
+		case b.m != nil:
+			parts = append(parts, b.m.view)
+			length += r.size
+		}
+		refs = appendRef(refs, r)
+	}
+	parts[0] = refs
+	err := ch.w.send(ctx, false, header{uint32(length), kindMessage, len(buffers)}, parts)
+	for _, b := range buffers {
+		b.sent(ch)
+	}
+	return err
+}
+
+// share is the segment that b's bytes are in, or were copied to: b may be another Channel's, or the peer's own.
+func (ch *Channel) share(b Buffer) *made {
+	switch {
+	case b.m == nil:
+		return nil
+	case b.m.made != nil && b.m.made.maker == &ch.sh.maker:
+		return b.m.made
+	case b.Len() < leastShared:
+		return nil
+	}
+	m, _, _ := ch.sh.maker.get(b.Len())
+	if m != nil {
+		copy(m.mem.Bytes(), b.m.view)
+	}
+	return m
 }
 
 // Recv receives the next message. It returns io.EOF when the peer has closed between two messages, net.ErrClosed after
@@ -195,12 +254,23 @@ func (ch *Channel) Recv() (Message, error) {
 // given back by Free when it is not needed any more. Where memory is nil, the data is only lent, until the next RecvInto or Recv.
 func (ch *Channel) RecvInto(m *Message) (memory []byte, err error) {
 	ch.r.mu.Lock()
-	defer ch.r.mu.Unlock()
+	memory, err = ch.recvInto(m)
+	ch.r.mu.Unlock()
+	if err != nil && err != ErrInterrupted {
+		ch.reap()
+	}
+	return memory, err
+}
+
+func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 	if err := ch.greet(); err != nil {
 		return nil, err
 	}
-	if ch.r.err != nil {
+	switch {
+	case ch.r.err != nil:
 		return nil, ch.r.err
+	case ch.reaped:
+		return nil, net.ErrClosed
 	}
 	memory = ch.r.message(m)
 	switch ch.r.err {
@@ -209,6 +279,10 @@ func (ch *Channel) RecvInto(m *Message) (memory []byte, err error) {
 	case ErrInterrupted:
 		ch.r.err = nil
 		return nil, ErrInterrupted
+	}
+	if ch.r.last.Load() && errors.Is(ch.r.err, os.ErrDeadlineExceeded) {
+		ch.r.err = nil // drain goes on
+		return nil, net.ErrClosed
 	}
 	ch.fail(ch.r.err)
 	return nil, ch.r.err
@@ -240,7 +314,11 @@ func (ch *Channel) greet() error {
 	}
 	ch.keys = peer.keys
 	ch.lim.Store(uint64(min(ch.own.message, peer.maxMessage))<<32 | uint64(min(ch.own.buffers, peer.maxBuffers)))
+	ch.r.lim.shared = ch.sh.agree(ch, peer)
 	close(ch.greeted)
+	if ch.sh.mode == RingOn {
+		ch.sh.makeArea(ch)
+	}
 	return nil
 }
 
@@ -259,6 +337,9 @@ func (ch *Channel) Flush() { ch.w.flush() }
 func (ch *Channel) Interrupt() {
 	select {
 	case <-ch.greeted:
+		if ring := ch.sh.ring.Load(); ring != nil {
+			ring.Interrupt(true)
+		}
 		ch.c.SetReadDeadline(time.Unix(1, 0))
 	default:
 	}
@@ -266,10 +347,11 @@ func (ch *Channel) Interrupt() {
 
 // fail ends the connection after an error of Recv; where the peer is at fault, it is told.
 func (ch *Channel) fail(err error) {
-	if e, ok := err.(*ProtocolError); ok && !e.Remote {
+	e, broken := err.(*ProtocolError)
+	if broken && !e.Remote {
 		ch.w.abort(e.Text)
 	}
-	ch.Close()
+	ch.close(!broken)
 }
 
 // Abort tells the peer why, and closes: for packages that build on this one, when the peer breaks their rules.
@@ -281,11 +363,37 @@ func (ch *Channel) Abort(reason string) error {
 // Close ends the connection and everybody who waits, with net.ErrClosed. What was queued is still written, if the peer
 // takes it within a second. (TCP throws away what the peer has not read yet where this side has not read all; Unix sockets
 // and pipes do not.) Further calls do nothing.
-func (ch *Channel) Close() error {
+func (ch *Channel) Close() error { return ch.close(false) }
+
+// close: gone, the peer has closed.
+func (ch *Channel) close(gone bool) error {
 	var err error
 	ch.closing.Do(func() {
 		ch.w.finish()
+		ch.drain(gone)
 		err = ch.c.Close()
+		if ring := ch.sh.ring.Load(); ring != nil {
+			ring.Close()
+		}
+		close(ch.over)
+		ch.reap()
 	})
 	return err
+}
+
+// reap gives up all memory when the Channel was closed and nobody uses it any more: whoever is the last to leave does it.
+func (ch *Channel) reap() {
+	select {
+	case <-ch.over:
+	default:
+		return
+	}
+	if !ch.r.mu.TryLock() {
+		return // who has it comes here
+	}
+	defer ch.r.mu.Unlock()
+	if !ch.reaped && ch.w.left() {
+		ch.reaped = true
+		ch.sh.end()
+	}
 }

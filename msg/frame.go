@@ -15,13 +15,22 @@ const (
 	maxAbort    = 1024
 	kindMessage = 1
 	kindAbort   = 2
+	kindSegment = 3
+	kindRelease = 4
+	kindRetire  = 5
+	kindRing    = 6
+	kindBell    = 7
 	kindIgnored = 128 // this one and all above
+
+	segmentSize = 24 // of a segment frame, behind its header
+	mostNumbers = 1024
 )
 
 // limits are what one side takes.
 type limits struct {
 	message uint32 // bytes of data
-	buffers uint32 // bytes of buffers with one message
+	buffers uint32 // bytes of buffers with one message, and of segments
+	shared  bool   // segments may come: spec/memory.md
 }
 
 type header struct {
@@ -65,6 +74,10 @@ func parseHeader(b []byte, lim limits) (header, error) {
 		if rest > maxAbort || h.buffers != 0 {
 			return h, protocolError("an abort frame has %d bytes and %d buffers; it may have %d and none", rest, h.buffers, maxAbort)
 		}
+	case lim.shared && h.kind >= kindSegment && h.kind <= kindBell:
+		if !memoryLength(h) {
+			return h, protocolError("a frame of kind %d has %d bytes and %d buffers", h.kind, rest, h.buffers)
+		}
 	case h.kind >= kindIgnored:
 		if rest > uint64(lim.message) {
 			return h, protocolError("a frame of kind %d has %d bytes, above the limit of %d", h.kind, rest, lim.message)
@@ -75,41 +88,95 @@ func parseHeader(b []byte, lim limits) (header, error) {
 	return h, nil
 }
 
+// memoryLength says whether a frame of spec/memory.md may be as long as h says.
+func memoryLength(h header) bool {
+	switch h.kind {
+	case kindSegment:
+		return h.length == segmentSize && h.buffers == 0
+	case kindRelease, kindRetire:
+		return h.length >= 4 && h.length <= 4*mostNumbers && h.length%4 == 0 && h.buffers == 0
+	}
+	return h.length == 0 && h.buffers == 0
+}
+
+// ref is a reference to a buffer.
+type ref struct {
+	size    int
+	segment uint32 // 0: its bytes follow the data
+}
+
 // parseRefs reads h's references: how long the data is, and each buffer.
-func parseRefs(b []byte, h header, lim limits) (data int, sizes []int, err error) {
+func parseRefs(b []byte, h header, lim limits) (data int, refs []ref, err error) {
 	left := uint64(h.length) - uint64(len(b))
-	var sum uint64
+	var inside, sum uint64
 	for ; len(b) > 0; b = b[refSize:] {
-		n := binary.LittleEndian.Uint64(b)
-		if binary.LittleEndian.Uint64(b[8:]) != 0 {
+		n, segment := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+		switch {
+		case segment != 0 && (!lim.shared || segment > math.MaxUint32):
 			return 0, nil, protocolError("a buffer is not in the frame, and sharing was not agreed on")
-		}
-		if n > left-sum {
+		case segment == 0 && n > left-inside:
 			return 0, nil, protocolError("a buffer of %d bytes does not fit its message", n)
+		case n > uint64(lim.buffers)-min(sum, uint64(lim.buffers)):
+			return 0, nil, protocolError("a message has more bytes of buffers than the limit of %d", lim.buffers)
+		case segment == 0:
+			inside += n
 		}
 		sum += n
-		sizes = append(sizes, int(n))
+		refs = append(refs, ref{int(n), uint32(segment)})
 	}
-	if sum > uint64(lim.buffers) {
-		return 0, nil, protocolError("a message has %d bytes of buffers, above the limit of %d", sum, lim.buffers)
+	if left-inside > uint64(lim.message) {
+		return 0, nil, protocolError("a message of %d bytes is above the limit of %d", left-inside, lim.message)
 	}
-	if left-sum > uint64(lim.message) {
-		return 0, nil, protocolError("a message of %d bytes is above the limit of %d", left-sum, lim.message)
-	}
-	return int(left - sum), sizes, nil
+	return int(left - inside), refs, nil
 }
 
-// messageHeader is the header of m, or ok false where one frame can't hold it.
-func messageHeader(m Message) (h header, ok bool) {
-	n := uint64(len(m.Data)) + refSize*uint64(len(m.Buffers))
-	for _, buf := range m.Buffers {
-		n += uint64(buf.Len())
-	}
-	return header{uint32(n), kindMessage, len(m.Buffers)}, n <= math.MaxUint32 && len(m.Buffers) <= maxBuffers
+func appendRef(b []byte, r ref) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.size))
+	return binary.LittleEndian.AppendUint64(b, uint64(r.segment))
 }
 
-func appendRef(b []byte, size int) []byte {
-	return append(binary.LittleEndian.AppendUint64(b, uint64(size)), 0, 0, 0, 0, 0, 0, 0, 0)
+// segmentFrame is what a segment frame says.
+type segmentFrame struct {
+	number uint32
+	ring   bool
+	size   uint64
+	handle uint64
+}
+
+func (f segmentFrame) append(b []byte) []byte {
+	use := uint32(0)
+	if f.ring {
+		use = 1
+	}
+	b = appendHeader(b, header{segmentSize, kindSegment, 0})
+	b = binary.LittleEndian.AppendUint32(b, f.number)
+	b = binary.LittleEndian.AppendUint32(b, use)
+	b = binary.LittleEndian.AppendUint64(b, f.size)
+	return binary.LittleEndian.AppendUint64(b, f.handle)
+}
+
+// parseSegment reads the segmentSize bytes behind the header. What the frame alone does not show, the receiver checks.
+func parseSegment(b []byte) (segmentFrame, error) {
+	_ = b[segmentSize-1]
+	f := segmentFrame{
+		number: binary.LittleEndian.Uint32(b),
+		size:   binary.LittleEndian.Uint64(b[8:]),
+		handle: binary.LittleEndian.Uint64(b[16:]),
+	}
+	use := binary.LittleEndian.Uint32(b[4:])
+	f.ring = use == 1
+	if use > 1 {
+		return f, protocolError("a segment has the use %d, which version %d does not know", use, version)
+	}
+	return f, nil
+}
+
+func appendNumbers(b []byte, kind uint8, numbers ...uint32) []byte {
+	b = appendHeader(b, header{uint32(4 * len(numbers)), kind, 0})
+	for _, n := range numbers {
+		b = binary.LittleEndian.AppendUint32(b, n)
+	}
+	return b
 }
 
 func appendAbort(b []byte, reason string) []byte {

@@ -20,7 +20,7 @@ func TestHelloTime(t *testing.T) {
 		b.Write([]byte("standpipe 1\n"))
 	}()
 	var r reader
-	r.init(a, limits{}, nil)
+	r.init(lineOf(a), limits{}, nil)
 	if _, ok := r.greet(time.Now().Add(20 * time.Millisecond)); ok {
 		t.Fatal("half a hello was taken")
 	}
@@ -38,14 +38,14 @@ func TestHelloNamesBothVersions(t *testing.T) {
 }
 
 func TestHelloRoundTrip(t *testing.T) {
-	h := hello{1 << 20, 77, map[string]string{"codecs": "a b", "x": ""}}
+	h := hello{maxMessage: 1 << 20, maxBuffers: 77, share: "memfd", ring: true, keys: map[string]string{"codecs": "a b", "x": ""}}
 	b := h.append(nil)
 	n, err := helloEnd(append(b, "more"...))
 	if err != nil || n != len(b) {
 		t.Fatal(n, err)
 	}
 	got, err := parseHello(b)
-	if err != nil || got.maxMessage != h.maxMessage || got.maxBuffers != h.maxBuffers || len(got.keys) != 2 || got.keys["codecs"] != "a b" {
+	if err != nil || got.maxMessage != h.maxMessage || got.maxBuffers != h.maxBuffers || got.share != "memfd" || !got.ring || len(got.keys) != 2 || got.keys["codecs"] != "a b" {
 		t.Fatal(got, err)
 	}
 	for i := range b { // any beginning of it wants more
@@ -64,7 +64,7 @@ func FuzzHeader(f *testing.F) {
 		if len(b) < headerSize {
 			return
 		}
-		lim := limits{1 << 16, 1 << 20}
+		lim := limits{message: 1 << 16, buffers: 1 << 20, shared: b[5] == 0 && len(b)%2 == 0}
 		h, err := parseHeader(b, lim)
 		if err != nil {
 			return
@@ -80,11 +80,13 @@ func FuzzHeader(f *testing.F) {
 			return
 		}
 		sum := data + h.buffers*refSize
-		for _, n := range sizes {
-			if n < 0 {
-				t.Fatal("a negative size")
+		for _, r := range sizes {
+			if r.size < 0 || r.segment != 0 && !lim.shared {
+				t.Fatal("a negative size, or a segment", r)
 			}
-			sum += n
+			if r.segment == 0 {
+				sum += r.size
+			}
 		}
 		if sum != int(h.length) || data > int(lim.message) {
 			t.Fatalf("%+v: data %d, sizes %v", h, data, sizes)
@@ -94,7 +96,7 @@ func FuzzHeader(f *testing.F) {
 
 // A whole session of whatever bytes: messages, or an error, and an end.
 func FuzzSession(f *testing.F) {
-	good := hello{1 << 16, 1 << 16, nil}.append(nil)
+	good := hello{maxMessage: 1 << 16, maxBuffers: 1 << 16}.append(nil)
 	f.Add([]byte{})
 	f.Add(good)
 	f.Add(append(append([]byte{}, good...), 1, 0, 0, 0, 1, 0, 0, 0, 'x'))
@@ -102,7 +104,7 @@ func FuzzSession(f *testing.F) {
 	f.Add(append(append([]byte{}, good...), 2, 0, 0, 0, 2, 0, 0, 0, 'x', 'y'))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r reader
-		r.init(&script{Reader: bytes.NewReader(b)}, limits{1 << 16, 1 << 16}, nil)
+		r.init(lineOf(&script{Reader: bytes.NewReader(b)}), limits{message: 1 << 16, buffers: 1 << 16}, nil)
 		if _, ok := r.greet(time.Now().Add(time.Minute)); !ok {
 			if r.err == nil {
 				t.Fatal("no hello, and no error")
@@ -125,6 +127,8 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
+func lineOf(c net.Conn) *sharing { return &sharing{line: line{c: c}} }
+
 // script is a connection from which b is read.
 type script struct {
 	io.Reader
@@ -136,7 +140,7 @@ func (s *script) SetReadDeadline(t time.Time) error { return nil }
 
 // Bytes that come one by one are the same messages as bytes that come at once.
 func TestDribble(t *testing.T) {
-	b := hello{1 << 16, 1 << 16, nil}.append(nil)
+	b := hello{maxMessage: 1 << 16, maxBuffers: 1 << 16}.append(nil)
 	for _, n := range []int{0, 1, 5000, 70} {
 		b = appendHeader(b, header{uint32(n), kindMessage, 0})
 		b = append(b, bytes.Repeat([]byte{byte(n)}, n)...)
@@ -145,7 +149,7 @@ func TestDribble(t *testing.T) {
 	b = append(b, 200, 0, 0, 0, 'x', 'x', 'x')
 	for _, step := range []int{1, 2, 3, 7, 100, 4096} {
 		var r reader
-		r.init(&script{Reader: &dribble{b, step}}, limits{1 << 16, 1 << 16}, nil)
+		r.init(lineOf(&script{Reader: &dribble{b, step}}), limits{message: 1 << 16, buffers: 1 << 16}, nil)
 		if _, ok := r.greet(time.Time{}); !ok {
 			t.Fatal(r.err)
 		}

@@ -22,21 +22,31 @@ const (
 type hello struct {
 	maxMessage uint32
 	maxBuffers uint32
+	share      string // the kind of segments; "": none
+	ring       bool
 	keys       map[string]string // of the rooms above
 }
 
 func (h hello) append(b []byte) []byte {
 	b = fmt.Appendf(b, "%s%d\nmax-message: %d\nmax-buffers: %d\n", magic, version, h.maxMessage, h.maxBuffers)
+	if h.share != "" {
+		b = fmt.Appendf(b, "share: %s\n", h.share)
+	}
+	if h.ring {
+		b = append(b, "ring: 1\n"...)
+	}
 	for _, k := range slices.Sorted(maps.Keys(h.keys)) {
 		b = fmt.Appendf(b, "%s: %s\n", k, h.keys[k])
 	}
 	return append(b, '\n')
 }
 
+var ownKeys = []string{"max-message", "max-buffers", "share", "ring"}
+
 // check refuses keys of the rooms above that could not be read at the other side.
 func (h hello) check() error {
 	for k, v := range h.keys {
-		if !validKey(k) || !validValue(v) || k == "max-message" || k == "max-buffers" {
+		if !validKey(k) || !validValue(v) || slices.Contains(ownKeys, k) {
 			return fmt.Errorf("msg: Config.Keys: %q: %q can't go into a hello", k, v)
 		}
 	}
@@ -88,6 +98,10 @@ func parseHello(b []byte) (hello, error) {
 			h.maxMessage, err = parseLimit(k, v, leastData)
 		case "max-buffers":
 			h.maxBuffers, err = parseLimit(k, v, 0)
+		case "share":
+			h.share = v
+		case "ring":
+			h.ring = v == "1"
 		default:
 			h.keys[k] = v
 		}

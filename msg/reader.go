@@ -3,18 +3,22 @@ package msg
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/standpipe/standpipe/internal/ring"
 )
 
 // reader takes frames from the connection, through a small buffer that grows when much comes.
 type reader struct {
-	c   net.Conn
-	lim limits
+	line *line
+	ring *ring.Ring // where the stream comes from since the peer's ring frame
+	lim  limits
+	sh   *sharing
 
 	mu      sync.Mutex
 	buf     []byte
@@ -23,7 +27,9 @@ type reader struct {
 	lean    int  // reads, one after the other, that left most of buf empty
 	bulk    bool // the last message was a large one: perhaps the next one is, too, and need not go through buf
 	greeted bool
-	err     error // final, but for ErrInterrupted
+	last    atomic.Bool // the Channel closes: nothing is waited for any more
+	torn    bool        // a frame was read in part
+	err     error       // final, but for ErrInterrupted
 
 	half       []byte // of a message whose receiver was interrupted
 	halfHeader header
@@ -39,8 +45,17 @@ const (
 	trust     = 16        // and times what has come, when that is more
 )
 
-func (r *reader) init(c net.Conn, lim limits, err error) {
-	r.c, r.lim, r.err = c, lim, err
+func (r *reader) init(sh *sharing, lim limits, err error) {
+	r.sh, r.line, r.lim, r.err = sh, &sh.line, lim, err
+}
+
+// read reads from where the stream is.
+func (r *reader) read(p []byte) (int, error) {
+	if r.ring != nil {
+		n, err := r.ring.Read(p)
+		return n, broken(err)
+	}
+	return r.line.Read(p)
 }
 
 // fill reads at least once, until n bytes (at most mostRead) are unread.
@@ -67,7 +82,7 @@ func (r *reader) fill(n int) error {
 		if r.bulk && len(room) > bulkRead {
 			room = room[:bulkRead]
 		}
-		k, err := r.c.Read(room)
+		k, err := r.read(room)
 		r.j += k
 		r.full = r.j == len(r.buf)
 		if r.lean++; r.j > len(r.buf)/4 {
@@ -82,7 +97,7 @@ func (r *reader) fill(n int) error {
 
 // greet reads the peer's hello. Where it fails, r.err is set.
 func (r *reader) greet(deadline time.Time) (hello, bool) {
-	r.c.SetReadDeadline(deadline)
+	r.line.c.SetReadDeadline(deadline)
 	for {
 		n, err := helloEnd(r.buf[r.i:r.j])
 		if err == nil && n > 0 {
@@ -92,7 +107,7 @@ func (r *reader) greet(deadline time.Time) (hello, bool) {
 			}
 			r.i += n
 			r.greeted = true
-			r.c.SetReadDeadline(time.Time{})
+			r.line.c.SetReadDeadline(time.Time{})
 			return h, true
 		}
 		if err == nil {
@@ -122,18 +137,22 @@ func (r *reader) message(m *Message) (memory []byte) {
 	}
 	for {
 		h, err := r.header()
+		r.torn = err == nil
 		if err == nil {
 			switch {
 			case h.kind == kindMessage:
 				memory, r.err = r.body(h, m)
+				r.torn = r.err != nil
 				return memory
 			case h.kind == kindAbort:
 				var text []byte
 				if text, err = r.whole(int(h.length)); err == nil {
 					err = &ProtocolError{Text: strings.ToValidUTF8(string(text), "\uFFFD"), Remote: true}
 				}
-			default:
+			case h.kind >= kindIgnored:
 				err = r.skip(int(h.length))
+			default:
+				err = r.control(h)
 			}
 		}
 		if err != nil {
@@ -143,13 +162,22 @@ func (r *reader) message(m *Message) (memory []byte) {
 	}
 }
 
-// ready says whether a whole frame is unread, or what must be none.
+// ready says whether a whole message is unread, or what must be none. Frames before it are no message, and do not count.
 func (r *reader) ready() bool {
-	if r.j-r.i < headerSize {
-		return false
+	for at := r.i; r.j-at >= headerSize; {
+		h, err := parseHeader(r.buf[at:r.j], r.lim)
+		size := headerSize + int(h.length)
+		switch {
+		case err != nil:
+			return true
+		case h.kind == kindRing, r.j-at < size:
+			return false
+		case h.kind == kindMessage, h.kind == kindAbort:
+			return true
+		}
+		at += size
 	}
-	h, err := parseHeader(r.buf[r.i:r.j], r.lim)
-	return err != nil || r.j-r.i >= headerSize+int(h.length)
+	return false
 }
 
 func (r *reader) header() (header, error) {
@@ -175,23 +203,35 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	if h.buffers == 0 {
 		return r.data(h, m, []byte{})
 	}
-	refs, err := r.whole(h.buffers * refSize)
+	head, err := r.whole(h.buffers * refSize)
 	if err != nil {
 		return nil, err
 	}
-	data, sizes, err := parseRefs(refs, h, r.lim)
+	data, refs, err := parseRefs(head, h, r.lim)
 	if err != nil {
 		return nil, err
 	}
 	if m.Data, err = r.whole(data); err != nil {
 		return nil, err
 	}
-	for _, n := range sizes {
-		b, err := r.whole(n)
+	for _, ref := range refs {
+		var b Buffer
+		if ref.segment != 0 {
+			b, err = r.shared(ref)
+		} else {
+			var bytes []byte
+			if bytes, err = r.whole(ref.size); err == nil {
+				b = privateBuffer(bytes[:ref.size:ref.size])
+			}
+		}
 		if err != nil {
+			for _, b := range m.Buffers {
+				b.Release()
+			}
+			m.Buffers = nil
 			return nil, err
 		}
-		m.Buffers = append(m.Buffers, newMemory(b[:n:n]))
+		m.Buffers = append(m.Buffers, b)
 	}
 	return m.Data, nil
 }
@@ -230,10 +270,13 @@ var alignment [56]byte
 
 // interrupted says whether err is an interrupt, and ends that.
 func (r *reader) interrupted(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || r.last.Load() {
 		return false
 	}
-	r.c.SetReadDeadline(time.Time{})
+	r.line.c.SetReadDeadline(time.Time{})
+	if ring := r.sh.ring.Load(); ring != nil {
+		ring.Interrupt(false)
+	}
 	return true
 }
 
@@ -270,7 +313,7 @@ func (r *reader) take(b []byte, n int) ([]byte, error) {
 		var k int
 		var err error
 		if r.i == r.j && len(room) >= len(r.buf)/2 {
-			k, err = r.c.Read(room)
+			k, err = r.read(room)
 		} else {
 			if r.i == r.j { // little: what comes behind it may be had by the same read
 				err = r.fill(1)

@@ -12,12 +12,17 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/standpipe/standpipe/internal/ring"
 )
 
 // writer coalesces: whoever finds nobody writing writes at once; what comes meanwhile goes out together. So many senders
 // cost few system calls, and a lone one has no hand-over.
 type writer struct {
-	c net.Conn
+	line  *line
+	leave func()     // to be called when it was closed and nobody writes any more
+	ring  *ring.Ring // where the stream goes from some point on, instead
+	next  *ring.Ring // where it is to go from the next write on
 
 	mu       sync.Mutex
 	cond     sync.Cond // of mu: a write has ended, or a sender's context
@@ -27,7 +32,12 @@ type writer struct {
 	batch    int       // frames in the last write: above 1, senders come at once, and a writer yields to them first
 	large    int       // senders that wait to write their own memory; the small ones let them go first
 	writing  bool
-	broken   bool // the write under way was told to end
+	broken   bool        // the write under way was told to end
+	turning  bool        // the write under way, or rest, ends the stream on the connection: it goes on in next
+	telling  *time.Timer // until what tell has queued is written
+	files    []file      // to go with what is pending
+	beside   []announcement
+	besides  bool // a goroutine writes them
 	closed   bool
 	deadline time.Time // of all writes, once closed
 	err      error
@@ -40,19 +50,43 @@ const (
 	highWater  = 256 << 10 // pending bytes above which senders wait
 )
 
-func (w *writer) init(c net.Conn, hello []byte, err error) {
-	w.c, w.pending, w.err = c, hello, err
+func (w *writer) init(l *line, leave func(), hello []byte, err error) {
+	w.line, w.leave, w.pending, w.err = l, leave, hello, err
 	w.cond.L = &w.mu
 }
+
+// stream is what bytes are written to.
+type stream interface {
+	Write([]byte) (int, error)
+	WriteBuffers(*net.Buffers) (int64, error)
+	SetWriteDeadline(time.Time) error
+}
+
+func (w *writer) stream() stream {
+	if w.ring != nil {
+		return w.ring
+	}
+	return w.line
+}
+
+// resumes: a write that its deadline ends says how much the peer will get, so that the rest can be written later.
+func (w *writer) resumes() bool { return resumes || w.ring != nil }
 
 // send sends a frame of which h is the header and parts are the rest. When ctx ends, it does not wait any more: what the
 // peer has not read by then is copied, and sent by a goroutine. queue: a small one need not be written yet.
 func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte) error {
-	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, w.breakOff)()
-	}
 	w.mu.Lock()
-	direct := h.length >= directSize && (resumes || ctx.Done() == nil)
+	if w.ring != nil {
+		if done, err := w.try(h, parts); done {
+			return err
+		}
+	}
+	if ctx.Done() != nil {
+		w.mu.Unlock() // ctx may have ended
+		defer context.AfterFunc(ctx, w.breakOff)()
+		w.mu.Lock()
+	}
+	direct := w.ring != nil || h.length >= directSize && (resumes || ctx.Done() == nil)
 	if direct {
 		w.large++
 	}
@@ -68,7 +102,7 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 		defer w.mu.Unlock()
 		return cmp.Or(w.err, net.ErrClosed)
 	}
-	left := ctx.Err() != nil || !resumes && ctx.Done() != nil
+	left := ctx.Err() != nil || !w.resumes() && ctx.Done() != nil
 	w.pending = appendHeader(grow(w.pending, headerSize), h)
 	w.joined++
 	if direct && !left {
@@ -97,13 +131,36 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 	return w.drain(nil)
 }
 
+// try writes a frame into the ring, if nothing is before it and there is room: the usual case. The lock is held, and given
+// back where it says done.
+func (w *writer) try(h header, parts [][]byte) (done bool, err error) {
+	if w.writing || w.large > 0 || w.err != nil || w.closed || len(w.rest)+len(w.pending) > 0 {
+		return false, nil
+	}
+	var head [headerSize]byte
+	done, bell, err := w.ring.TryWrite(appendHeader(head[:0], h), parts)
+	switch {
+	case err != nil:
+		w.err = broken(err)
+		w.mu.Unlock()
+		w.line.c.Close()
+		return true, w.err
+	case done:
+		w.mu.Unlock()
+		if bell {
+			w.line.Bell() // where that fails, the reader hears of it
+		}
+	}
+	return done, nil
+}
+
 // breakOff lets senders go that wait.
 func (w *writer) breakOff() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.writing && resumes && !w.closed {
+	if w.writing && w.resumes() && !w.closed {
 		w.broken = true
-		w.c.SetWriteDeadline(time.Unix(1, 0))
+		w.stream().SetWriteDeadline(time.Unix(1, 0))
 	}
 	w.cond.Broadcast()
 }
@@ -123,6 +180,26 @@ func (w *writer) flush() {
 // belong behind what is pending. It writes a few times at most, so that no sender is held up for the sake of others: what came
 // meanwhile is left to a goroutine, which ends when nothing is pending.
 func (w *writer) drain(direct [][]byte) error {
+	for len(w.files) > mostFiles/2 && w.err == nil && len(w.rest) == 0 {
+		w.write(nil)
+	}
+	if w.next != nil && len(direct) > 0 { // the header goes where the rest goes
+		at := len(w.pending) - headerSize
+		var head [headerSize]byte
+		copy(head[:], w.pending[at:])
+		w.pending = w.pending[:at]
+		w.write(nil)
+		if w.err == nil && len(w.rest)+len(w.pending) > 0 { // it was broken off
+			w.pending = append(grow(w.pending, headerSize), head[:]...)
+			for _, p := range direct {
+				w.pending = append(grow(w.pending, len(p)), p...)
+			}
+			w.mu.Unlock()
+			go w.drainRest()
+			return nil
+		}
+		w.pending = append(grow(w.pending, headerSize), head[:]...)
+	}
 	w.write(direct)
 	for i := 1; i < mostWrites && w.err == nil && len(w.rest) == 0 && len(w.pending) > 0; i++ {
 		w.write(nil)
@@ -147,46 +224,68 @@ func (w *writer) drainRest() {
 func (w *writer) write(direct [][]byte) {
 	b := w.rest
 	w.rest = nil
+	var files []file
 	if len(b) == 0 {
-		b, w.pending = w.pending, nil
-		w.batch, w.joined = w.joined, 0
+		b, files = w.portion()
+		if w.batch = w.joined; len(w.pending) == 0 {
+			w.joined = 0
+		}
+		if w.next != nil && len(direct)+len(files)+len(w.pending) == 0 {
+			b = appendHeader(grow(b, headerSize), header{kind: kindRing})
+			w.turning = true
+		}
 	}
+	out := w.stream()
 	w.mu.Unlock()
 	var left [][]byte
 	var err error
-	if len(direct) == 0 {
-		var n int
-		n, err = w.c.Write(b)
-		left = [][]byte{b[n:]}
-	} else {
-		left, err = w.writeAll(append([][]byte{b}, direct...))
+	sent := 0
+	switch {
+	case len(files) > 0:
+		sent, err = w.line.writeFiles(b, files)
+		if left = append([][]byte{b[sent:]}, direct...); err == nil && len(direct) > 0 {
+			left, err = writeAll(out, slices.Clone(direct))
+		}
+	case len(direct) == 0:
+		sent, err = out.Write(b)
+		left = [][]byte{b[sent:]}
+	default:
+		left, err = writeAll(out, append([][]byte{b}, direct...))
 	}
 	w.mu.Lock()
 	if w.broken {
 		w.broken = false
-		w.c.SetWriteDeadline(w.deadline)
+		out.SetWriteDeadline(w.deadline)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			w.rest = slices.Concat(left...)
 			err = nil
+			if len(files) > 0 && sent == 0 {
+				w.unsent(slices.Concat(left...), files)
+				files = nil
+			} else {
+				w.rest = slices.Concat(left...)
+			}
 		}
 	}
+	if byValue { // what was sent is the peer's
+		files = slices.DeleteFunc(files, func(f file) bool { return f.at < sent })
+	}
+	w.line.close(files)
+	if w.turning && err == nil && len(w.rest) == 0 {
+		w.turning = false
+		w.ring, w.next = w.next, nil
+		w.ring.SetWriteDeadline(w.deadline)
+		w.goBeside()
+	}
 	if w.err == nil {
-		w.err = err
+		w.err = broken(err)
 	}
 	Free(b)
 	w.cond.Broadcast()
 }
 
-// writeAll writes the parts with one system call, where the connection can, so that the header does not wake the peer alone. It
-// says what is left of them.
-func (w *writer) writeAll(parts net.Buffers) (left [][]byte, err error) {
-	if c, ok := w.c.(interface {
-		WriteBuffers(*net.Buffers) (int64, error)
-	}); ok {
-		_, err = c.WriteBuffers(&parts)
-	} else {
-		_, err = parts.WriteTo(w.c)
-	}
+// writeAll writes the parts together, so that the header does not wake the peer alone. It says what is left of them.
+func writeAll(out stream, parts net.Buffers) (left [][]byte, err error) {
+	_, err = out.WriteBuffers(&parts)
 	return parts, err
 }
 
@@ -194,10 +293,13 @@ func (w *writer) writeAll(parts net.Buffers) (left [][]byte, err error) {
 func (w *writer) end() error {
 	w.writing = false
 	w.cond.Broadcast()
-	err := w.err
+	err, closed := w.err, w.closed
 	w.mu.Unlock()
+	if closed {
+		w.leave()
+	}
 	if err != nil && !peerGone(err) {
-		w.c.Close() // a torn stream is of no more use, and Recv must not wait on it
+		w.line.c.Close() // a torn stream is of no more use, and Recv must not wait on it
 	}
 	return err
 }
@@ -223,7 +325,7 @@ func (w *writer) finish() {
 	w.closed = true
 	if w.err == nil && (w.joined > 0 || w.writing && w.batch > 0) { // more than a hello
 		w.deadline = time.Now().Add(closeTime)
-		w.c.SetWriteDeadline(w.deadline)
+		w.stream().SetWriteDeadline(w.deadline)
 		for w.writing {
 			w.cond.Wait()
 		}
@@ -236,6 +338,22 @@ func (w *writer) finish() {
 	if w.err == nil {
 		w.err = net.ErrClosed
 	}
+	if w.telling != nil {
+		w.telling.Stop()
+	}
+	w.line.close(w.files)
+	w.files = nil
 	w.cond.Broadcast()
 	w.mu.Unlock()
+}
+
+// left says, after the Channel was closed, whether nobody writes any more; whoever does ends by reap.
+func (w *writer) left() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.writing {
+		return false
+	}
+	w.noBeside()
+	return true
 }

@@ -406,7 +406,9 @@ func TestDescribeNonsense(t *testing.T) {
 		{map[string]any{"methods": 5}, rpc.Internal},
 		{map[string]any{}, rpc.OK},
 	} {
+		answered := make(chan struct{})
 		go func() {
+			defer close(answered)
 			f := w.next(wireOpen)
 			b, err := rpc.MessagePack.Append(nil, c.answer)
 			if err != nil {
@@ -417,6 +419,7 @@ func TestDescribeNonsense(t *testing.T) {
 		if d, err := rpc.Describe(bounded(t), p); rpc.CodeOf(err) != c.code || len(d.Methods) != 0 {
 			t.Errorf("%v: %+v, %v", c.answer, d, err)
 		}
+		<-answered
 	}
 }
 

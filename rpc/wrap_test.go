@@ -250,11 +250,13 @@ func TestInterceptorSeesValues(t *testing.T) {
 			t.Fatalf("%+v, %v, not %+v", got, err, want)
 		}
 	}
+	mu.Lock()
 	for i, v := range kept { // of each call, the handler's two and then the caller's two
 		if want := 100 * (i / 4); v.X != want+[]int{0, 1, 0, 2}[i%4] {
 			t.Errorf("value %d that was kept is now %+v", i, v)
 		}
 	}
+	mu.Unlock()
 	var in, out = samplePoint(), point{}
 	if err := p.Call(bounded(t), "echo", &in, &out); err != nil || in.Name != "p+" || out.Name != "p++" {
 		t.Errorf("Peer.Call: %+v, %+v, %v", in, out, err)

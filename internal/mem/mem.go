@@ -12,7 +12,7 @@ import (
 // methods are not safe for concurrent use, but for Bytes.
 type Segment struct {
 	bytes []byte
-	file  *os.File // to be handed over; of a maker, until Forget
+	file  *os.File // to be handed over; of a maker, until Take
 }
 
 // Least is the size of the smallest segment. Sizes are multiples of it.
@@ -51,15 +51,11 @@ func Map(f *os.File, size int64) (*Segment, error) {
 	return s, nil
 }
 
-// File is what is to be handed over. It belongs to the Segment.
-func (s *Segment) File() *os.File { return s.file }
-
-// Forget closes the File, when it was handed over: the memory stays.
-func (s *Segment) Forget() {
-	if s.file != nil {
-		s.file.Close()
-		s.file = nil
-	}
+// Take is what is to be handed over; it is the caller's to close, and the memory stays. It can be taken once.
+func (s *Segment) Take() *os.File {
+	f := s.file
+	s.file = nil
+	return f
 }
 
 // Bytes is the memory. It must not be touched after Close: the program would die.
@@ -67,7 +63,9 @@ func (s *Segment) Bytes() []byte { return s.bytes }
 
 // Close ends this side's view. The other side's stays.
 func (s *Segment) Close() {
-	s.Forget()
+	if f := s.Take(); f != nil {
+		f.Close()
+	}
 	if s.bytes != nil {
 		unmap(s.bytes)
 		s.bytes = nil

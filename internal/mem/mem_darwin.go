@@ -24,6 +24,7 @@ func create(size int) (*Segment, error) {
 	}
 	defer unix.Close(fd)
 	reading, err := shmOpen(name, unix.O_RDONLY|unix.O_CLOEXEC)
+	//lint:ignore SA1019 as in shmOpen
 	if _, _, e := unix.Syscall(unix.SYS_SHM_UNLINK, uintptr(unsafe.Pointer(name)), 0, 0); err == nil && e != 0 {
 		err = os.NewSyscallError("shm_unlink", e)
 	}
@@ -43,6 +44,7 @@ func create(size int) (*Segment, error) {
 }
 
 func shmOpen(name *byte, flags int) (int, error) {
+	//lint:ignore SA1019 x/sys has no wrapper; Syscall goes through libSystem's syscall(2)
 	fd, _, e := unix.Syscall(unix.SYS_SHM_OPEN, uintptr(unsafe.Pointer(name)), uintptr(flags), 0o600)
 	if e != 0 {
 		return -1, os.NewSyscallError("shm_open", e)

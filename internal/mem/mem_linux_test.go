@@ -8,17 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func dup(t *testing.T, f *os.File) *os.File {
-	t.Helper()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return os.NewFile(uintptr(fd), "received")
-}
-
-func handover(_ *testing.T, f *os.File) *os.File { return f }
-
 // The receiver can do nothing to the memory, and nor can the maker to its size.
 func TestSeals(t *testing.T) {
 	made, err := Create(4 * Least)
@@ -26,7 +15,7 @@ func TestSeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer made.Close()
-	fd := int(made.File().Fd())
+	fd := int(made.file.Fd())
 	for what, err := range map[string]error{
 		"cut":     unix.Ftruncate(fd, Least),
 		"grow":    unix.Ftruncate(fd, 8*Least),
@@ -44,7 +33,7 @@ func TestSeals(t *testing.T) {
 
 func mapped(t *testing.T, made *Segment) []byte {
 	t.Helper()
-	taken, err := Map(dup(t, made.File()), int64(len(made.Bytes())))
+	taken, err := Map(dup(t, made.file), int64(len(made.Bytes())))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer made.Close()
-	taken, err := Map(dup(t, made.File()), 3*Least)
+	taken, err := Map(dup(t, made.file), 3*Least)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestSizes(t *testing.T) {
 	}
 	defer made.Close()
 	for _, size := range []int64{-1, 0, Least + 1, 3 * Least, 16 << 20} {
-		if s, err := Map(dup(t, made.File()), size); err == nil {
+		if s, err := Map(dup(t, made.file), size); err == nil {
 			s.Close()
 			t.Errorf("a segment of %d bytes was mapped with %d", 2*Least, size)
 		}

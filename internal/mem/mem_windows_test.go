@@ -47,11 +47,11 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer made.Close()
-	if h, err := duplicate(made.File(), 0x2|0x4, 0); err == nil {
+	if h, err := duplicate(made.file, 0x2|0x4, 0); err == nil {
 		windows.CloseHandle(h)
 		t.Error("the handle for reading became one for writing")
 	}
-	f := dup(t, made.File())
+	f := dup(t, made.file)
 	defer f.Close()
 	raw, err := f.SyscallConn()
 	if err != nil {

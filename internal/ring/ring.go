@@ -133,6 +133,7 @@ func (r *Ring) available() (uint64, error) {
 	if n == 0 {
 		return 0, nil
 	}
+	acquired()
 	w := r.theirs.window.Load()
 	if w < Least || w > uint64(len(r.in)) || w&(w-1) != 0 || n > w {
 		return 0, fmt.Errorf("%w: the writer says that %d bytes are there, in a window of %d", ErrBroken, n, w)

@@ -409,3 +409,16 @@ func BenchmarkStream(b *testing.B) {
 	}
 	x.Close()
 }
+
+// What one end writes before it sends, the other may read after it has received, and the race detector agrees.
+func TestHappensBefore(t *testing.T) {
+	a, b, _, _ := pair(t, Least)
+	x := 0
+	go func() {
+		x++
+		a.Write([]byte("x"))
+	}()
+	if _, err := b.Read(make([]byte, 1)); err != nil || x != 1 {
+		t.Error(x, err)
+	}
+}

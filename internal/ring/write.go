@@ -60,6 +60,7 @@ func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok, bell bool, err error) 
 		at += uint64(len(p))
 	}
 	r.head = at
+	released()
 	r.mine.head.Store(at)
 	return true, r.owed(), nil
 }
@@ -69,6 +70,7 @@ func (r *Ring) put(p []byte, free uint64) int {
 	p = p[:min(uint64(len(p)), free)]
 	copyIn(r.out, p, r.head, r.window-1)
 	r.head += uint64(len(p))
+	released()
 	r.mine.head.Store(r.head)
 	return len(p)
 }

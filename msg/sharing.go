@@ -1,0 +1,339 @@
+package msg
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/internal/mem"
+	"github.com/standpipe/standpipe/internal/ring"
+)
+
+// RingMode says whether the stream of frames may leave the connection for a ring in shared memory. See Config.Ring.
+type RingMode int
+
+const (
+	// RingAuto takes a ring for a connection that has something to carry: after some messages, or a large one.
+	RingAuto RingMode = iota
+	// RingOn takes one at once, where the peer has them.
+	RingOn
+	// RingOff takes none, and tells the peer so.
+	RingOff
+)
+
+const (
+	ringRoom  = 1 << 20  // bytes on their way in each direction, at most
+	ringAfter = 32       // messages, until a ring is taken,
+	ringSize  = 64 << 10 // or a message of so many bytes
+)
+
+// sharing is what a Channel has in common with its peer. spec/memory.md.
+type sharing struct {
+	line  line
+	mode  RingMode
+	maker maker
+	taker taker
+	ring  atomic.Pointer[ring.Ring] // when both areas are here
+
+	offering     sync.Once
+	mu           sync.Mutex
+	mine         *made // areas
+	theirs       *mem.Segment
+	rings, ended bool // both sides take rings; all is over
+	agreed       atomic.Bool
+
+	// Of the reader, when the stream has left the connection: what came over it, and is no whole frame yet.
+	control [headerSize + segmentSize]byte
+	part    int
+}
+
+// offer is what the hello says.
+func (s *sharing) offer() (kind string, rings bool) {
+	if s.line.h == nil {
+		return "", false
+	}
+	return mem.Kind, s.mode != RingOff && ring.Possible
+}
+
+// agree takes the peer's hello.
+func (s *sharing) agree(ch *Channel, peer hello) bool {
+	kind, rings := s.offer()
+	if kind == "" || peer.share != kind {
+		return false
+	}
+	s.maker = maker{ch: ch, on: ch.own.buffers > 0, limit: int64(ch.limit().buffers), all: map[uint32]*made{}}
+	s.taker = taker{ch: ch, limit: int64(ch.own.buffers), all: map[uint32]*taken{}, copies: stranger(ch.c)}
+	s.rings = rings && peer.ring
+	s.agreed.Store(true)
+	return true
+}
+
+// stranger says whether the peer runs as another user.
+func stranger(c net.Conn) bool {
+	who, ok := c.(interface{ Identity() standpipe.Identity })
+	return !ok || !(standpipe.Policy{}).Admits(who.Identity())
+}
+
+// count is told of what is sent.
+func (ch *Channel) count(n int) {
+	if k := ch.sent.Add(1); k == ringAfter || n >= ringSize {
+		if s := &ch.sh; s.ring.Load() == nil && s.agreed.Load() {
+			s.makeArea(ch)
+		}
+	}
+}
+
+// makeArea makes and announces this side's area, once.
+func (s *sharing) makeArea(ch *Channel) {
+	s.offering.Do(func() {
+		if !s.rings {
+			return
+		}
+		s.maker.mu.Lock()
+		m, err := s.maker.create(ring.Head+ringRoom, true)
+		s.maker.mu.Unlock()
+		if err != nil {
+			return // the peer may have its own all the same; without both there is no ring
+		}
+		s.mu.Lock()
+		if s.mine = m; s.ended {
+			m.close()
+			s.mine = nil
+		}
+		s.mu.Unlock()
+		s.join(ch)
+	})
+}
+
+// join makes the ring when both areas are here, and lets the writer go over to it.
+func (s *sharing) join(ch *Channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mine == nil || s.theirs == nil || s.ring.Load() != nil {
+		return
+	}
+	r, err := ring.New(&link{ch}, s.mine.mem.Bytes(), s.theirs.Bytes())
+	if err != nil {
+		return // theirs was checked
+	}
+	s.ring.Store(r)
+	ch.w.goOver(r)
+}
+
+// link is the connection as the ring sees it.
+type link struct{ ch *Channel }
+
+func (l *link) Bell() error { return l.ch.sh.line.Bell() }
+
+// Wait reads from the connection once, beside the ring: bells, and segments.
+func (l *link) Wait() error {
+	s := &l.ch.sh
+	n, err := s.line.Read(s.control[s.part:])
+	rest, perr := s.beside(l.ch, s.control[:s.part+n])
+	s.part = copy(s.control[:], rest)
+	if perr != nil {
+		return perr
+	}
+	return err
+}
+
+// beside takes the frames that came over the connection, beside the ring. It returns what is no whole frame yet.
+func (s *sharing) beside(ch *Channel, b []byte) (rest []byte, err error) {
+	for len(b) >= headerSize {
+		h, err := parseHeader(b, ch.r.lim)
+		if err != nil {
+			return nil, err
+		}
+		if h.kind != kindBell && h.kind != kindSegment {
+			return nil, protocolError("a frame of kind %d came over the connection, beside the ring", h.kind)
+		}
+		size := headerSize + int(h.length)
+		if len(b) < size {
+			break
+		}
+		if h.kind == kindSegment {
+			if err := s.segment(ch, b[headerSize:size]); err != nil {
+				return nil, err
+			}
+		}
+		b = b[size:]
+	}
+	return b, nil
+}
+
+// segment takes one that was announced.
+func (s *sharing) segment(ch *Channel, b []byte) error {
+	f, err := parseSegment(b)
+	if err != nil {
+		return err
+	}
+	if !f.ring {
+		_, err := s.taker.take(f)
+		return err
+	}
+	if room := f.size - ring.Head; !s.rings || room < ring.Least || room > ring.Most || room&(room-1) != 0 {
+		return protocolError("an area for a ring has %d bytes, or was not agreed on", f.size)
+	}
+	s.mu.Lock()
+	second := s.theirs != nil
+	s.mu.Unlock()
+	if second {
+		return protocolError("a second area for a ring was announced")
+	}
+	t, err := s.taker.take(f)
+	if err != nil {
+		return err
+	}
+	if t.mem == nil {
+		return nil
+	}
+	s.mu.Lock()
+	s.theirs = t.mem
+	s.mu.Unlock()
+	s.makeArea(ch)
+	s.join(ch)
+	return nil
+}
+
+// control reads a frame of spec/memory.md, of which h is the header.
+func (r *reader) control(h header) error {
+	b, err := r.whole(int(h.length))
+	if err != nil {
+		return err
+	}
+	ch := r.sh.taker.ch
+	switch {
+	case h.kind == kindRelease || h.kind == kindRetire:
+		for ; len(b) > 0 && err == nil; b = b[4:] {
+			if n := binary.LittleEndian.Uint32(b); h.kind == kindRelease {
+				err = r.sh.maker.released(n)
+			} else {
+				err = r.retired(n)
+			}
+		}
+		return err
+	case r.ring != nil:
+		return protocolError("a frame of kind %d came in the ring", h.kind)
+	case h.kind == kindSegment:
+		return r.sh.segment(ch, b)
+	case h.kind == kindBell:
+		return nil
+	}
+	ring := r.sh.ring.Load()
+	if ring == nil { // ours was announced before the peer may send this
+		return protocolError("the stream goes to a ring, without both areas")
+	}
+	rest, err := r.sh.beside(ch, r.buf[r.i:r.j])
+	if err != nil {
+		return err
+	}
+	r.sh.part = copy(r.sh.control[:], rest)
+	r.i, r.j = 0, 0
+	r.ring = ring
+	return nil
+}
+
+// shared is the buffer that a reference means. Its segment may be on its way over the connection yet.
+func (r *reader) shared(f ref) (Buffer, error) {
+	if err := r.await(f.segment); err != nil {
+		return Buffer{}, err
+	}
+	return r.sh.taker.buffer(f)
+}
+
+func (r *reader) retired(segment uint32) error {
+	if err := r.await(segment); err != nil {
+		return err
+	}
+	return r.sh.taker.retired(segment)
+}
+
+// await waits until a segment was announced, which the stream in the ring has overtaken.
+func (r *reader) await(segment uint32) error {
+	for r.ring != nil && segment > r.sh.taker.known() {
+		if err := (&link{r.sh.taker.ch}).Wait(); err != nil && !r.interrupted(err) {
+			return unexpected(err)
+		}
+	}
+	return nil
+}
+
+const (
+	lastTime = time.Millisecond // for what is on its way when a Channel closes
+	lastWait = 10 * time.Millisecond
+)
+
+// drain reads what has come and was not received, before a Channel closes, for the sake of the handles: the peer may have put them into
+// this process; and waits until it has what it was sent. Where the peer has closed, those that this side has put there are taken back instead.
+func (ch *Channel) drain(gone bool) {
+	s := &ch.sh
+	if !byValue || !s.agreed.Load() {
+		return
+	}
+	defer func() {
+		if gone {
+			s.mu.Lock()
+			area := s.mine
+			s.mu.Unlock()
+			s.maker.revoke(area)
+		}
+	}()
+	if gone {
+		return
+	}
+	ch.r.last.Store(true)
+	ring := ch.sh.ring.Load()
+	if ring != nil {
+		ring.Interrupt(true)
+	}
+	ch.c.SetReadDeadline(time.Unix(1, 0)) // who receives leaves
+	for start := time.Now(); !ch.r.mu.TryLock(); time.Sleep(lastTime / 10) {
+		if time.Since(start) > lastWait {
+			return
+		}
+	}
+	defer ch.r.mu.Unlock()
+	if ring != nil {
+		ring.Interrupt(false)
+	}
+	for start := time.Now(); ; ch.r.err = nil {
+		ch.c.SetReadDeadline(time.Now().Add(lastTime))
+		for ch.r.err == nil && !ch.r.torn && ch.r.half == nil {
+			var m Message
+			ch.r.message(&m)
+			for _, b := range m.Buffers {
+				b.Release()
+			}
+		}
+		// The peer takes what was sent out of this process, and it may end after Close.
+		if ch.r.torn || !errors.Is(ch.r.err, os.ErrDeadlineExceeded) || time.Since(start) > closeTime || !s.maker.owing() {
+			break
+		}
+	}
+	if errors.Is(ch.r.err, os.ErrDeadlineExceeded) {
+		ch.r.err = net.ErrClosed
+	} else if ch.r.err != nil {
+		gone = true
+	}
+}
+
+// end gives up all memory but that of Buffers. Nobody reads or writes any more.
+func (s *sharing) end() {
+	s.line.end()
+	s.maker.end()
+	s.taker.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mine != nil {
+		s.mine.close()
+	}
+	if s.theirs != nil {
+		s.theirs.Close()
+	}
+	s.mine, s.theirs, s.ended = nil, nil, true
+}
