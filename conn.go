@@ -70,6 +70,7 @@ func (c *Conn) Program() (string, error) {
 // len(b) bytes that fit, and the next Read goes on with the rest of the same message: nothing is cut.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.end.Read(b)
+	read()
 	if err != nil {
 		return n, opError("read", c.addr, err)
 	}
@@ -81,6 +82,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 // Where a deadline ends it, a part of b may have been sent: on Unix as much as it says, on Windows an unknown part, so that the
 // connection is then good for closing only.
 func (c *Conn) Write(b []byte) (int, error) {
+	written()
 	n, err := c.end.Write(b)
 	if err != nil {
 		return n, opError("write", c.addr, err)
@@ -91,6 +93,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 // WriteBuffers writes the pieces of b as net.Buffers.WriteTo does, with one system call where the platform has one for that
 // (writev); it takes from b what it has written. On a connection that keeps messages each piece is a message.
 func (c *Conn) WriteBuffers(b *net.Buffers) (int64, error) {
+	written()
 	n, err := c.end.writeBuffers(b)
 	if err != nil {
 		return n, opError("write", c.addr, err)
@@ -132,6 +135,7 @@ func (c *Conn) WriteHandles(b []byte, files ...*os.File) (int, error) {
 	case len(files) > maxHandles:
 		return 0, opError("write", c.addr, errMaxHandles)
 	}
+	written()
 	n, err := c.end.writeHandles(b, files)
 	return n, opError("write", c.addr, err)
 }
@@ -148,6 +152,7 @@ var (
 // inherited by children. More than 64 files at once end the connection.
 func (c *Conn) ReadHandles(b []byte) (int, []*os.File, error) {
 	n, files, err := c.end.readHandles(b)
+	read()
 	return n, files, opError("read", c.addr, err)
 }
 

@@ -14,7 +14,10 @@ import (
 //
 // With STANDPIPE_CHECK=1 in the environment, Bytes of a Buffer that was sent or released panics, and so does, as a fault, the use of
 // memory that was kept from before.
-type Buffer struct{ m *memory }
+type Buffer struct {
+	m *memory
+	n int // beside the pointer, since reflection of some codecs fails on a struct that is one pointer
+}
 
 type memory struct {
 	view  []byte
@@ -29,7 +32,7 @@ var checks = os.Getenv("STANDPIPE_CHECK") == "1"
 func newBuffer(m *memory) Buffer {
 	m.here.Store(true)
 	m.mark.Store(-1)
-	return Buffer{m}
+	return Buffer{m, len(m.view)}
 }
 
 func privateBuffer(view []byte) Buffer { return newBuffer(&memory{view: view}) }
@@ -52,15 +55,13 @@ func (b Buffer) Bytes() []byte {
 }
 
 // Len is the size in bytes. It stays what it was when the Buffer is gone.
-func (b Buffer) Len() int {
-	if b.m == nil {
-		return 0
-	}
-	return len(b.m.view)
-}
+func (b Buffer) Len() int { return b.n }
 
 // Shared says whether the memory is one that the other process sees, too. Otherwise its bytes are copied through the connection.
 func (b Buffer) Shared() bool { return b.m != nil && (b.m.made != nil || b.m.taken != nil) }
+
+// Valid says whether the Buffer is here: neither sent nor released. The zero Buffer never is.
+func (b Buffer) Valid() bool { return b.m != nil && b.m.here.Load() }
 
 // Release gives the memory back. A second Release, and one after Send, does nothing.
 func (b Buffer) Release() {
@@ -134,6 +135,9 @@ const jsonKey = "$buffer"
 // MarshalJSON writes the mark, as spec/memory.md, 4.10, says. A Buffer without one can't be written: its bytes travel beside a value,
 // not in it.
 func (b Buffer) MarshalJSON() ([]byte, error) {
+	if b.m == nil {
+		return []byte("null"), nil
+	}
 	if b.Mark() < 0 {
 		return nil, fmt.Errorf("msg: a Buffer of %d bytes is no part of what is sent", b.Len())
 	}
@@ -142,6 +146,10 @@ func (b Buffer) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads a mark.
 func (b *Buffer) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*b = Buffer{}
+		return nil
+	}
 	var v map[string]int
 	if err := json.Unmarshal(text, &v); err != nil {
 		return fmt.Errorf("msg: %.100q is no reference to a Buffer: %w", text, err)

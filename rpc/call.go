@@ -32,12 +32,13 @@ type call struct {
 
 	wantMeta        bool
 	header, trailer Metadata
-	small           []byte // memory for a small answer
-	data            []byte // the memory of another one
-	value           []byte // the answer, or
-	fail            *Error // an answer that is an error, or
-	err             *Error // the end of the connection
-	mark            int64  // see Peer.quick
+	small           []byte       // memory for a small answer
+	data            []byte       // the memory of another one
+	value           []byte       // the answer, with
+	beside          []msg.Buffer // , or
+	fail            *Error       // an answer that is an error, or
+	err             *Error       // the end of the connection
+	mark            int64        // see Peer.quick
 
 	// Of outgoing.mu: the caller does not wait any more, and a cancel is to be sent. The number is not free until that
 	// has happened and the answer has come, or the cancel would hit the number's next call.
@@ -220,6 +221,7 @@ func (o *outgoing) answer(f frame, m packet) (err error) {
 	c.fail = fail
 	if fail == nil {
 		c.keep(f.value, m)
+		c.beside = o.p.takeBuffers()
 	}
 	o.p.waiting.Add(-1)
 	c.ready <- struct{}{}
@@ -283,6 +285,7 @@ func (o *outgoing) abandon(c *call) bool {
 // recycle gives c back to the pool; its token must have been taken, or never been there.
 func (c *call) recycle() {
 	msg.Free(c.data)
+	releaseAll(c.beside)
 	*c = call{ready: c.ready, small: c.small}
 	calls.Put(c)
 }
@@ -297,9 +300,9 @@ func (c *call) recycle() {
 
 // do makes a unary call. b is the whole open frame, but for its number and for the rest of the value, which is tail; both may be
 // used again when do returns. The answer is in the call that it returns, to be recycled.
-func (p *Peer) do(ctx context.Context, b, tail []byte, wantMeta bool) (*call, error) {
+func (p *Peer) do(ctx context.Context, b, tail []byte, beside []msg.Buffer, wantMeta bool) (*call, error) {
 	n := len(b) + len(tail)
-	if err := p.fits(ctx, n); err != nil {
+	if err := p.fits(ctx, n, beside); err != nil {
 		return nil, err
 	}
 	c, quick, err := p.out.begin(ctx, n, false, wantMeta)
@@ -307,9 +310,15 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, wantMeta bool) (*call, er
 		return nil, err
 	}
 	binary.LittleEndian.PutUint32(b, c.number)
-	if quick { // errors end the connection, which ends the call
+	switch { // errors end the connection, which ends the call
+	case len(beside) > 0:
+		if err := unsendable(p.ch.SendBuffers(ctx, beside, b, tail)); err != nil {
+			p.out.unsent(c)
+			return nil, err
+		}
+	case quick:
 		p.sendQuick(b, tail)
-	} else {
+	default:
 		p.ch.SendData(ctx, b, tail)
 	}
 	if !p.awaitCall(ctx, c) {
@@ -327,9 +336,24 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, wantMeta bool) (*call, er
 	return c, nil
 }
 
-// fits waits, for a frame that is longer than what every side takes, until the other side's hello says what this one takes.
-func (p *Peer) fits(ctx context.Context, n int) error {
-	if n <= leastMessage {
+// unsent frees the number of a call that was not sent.
+func (o *outgoing) unsent(c *call) {
+	if !o.p.out.abandon(c) {
+		<-c.ready // the connection has ended
+		c.recycle()
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.at(c.number) == c {
+		o.remove(c)
+		c.recycle()
+	}
+}
+
+// fits waits, for a frame that is longer than what every side takes, or has Buffers, until the other side's hello says what this one takes.
+func (p *Peer) fits(ctx context.Context, n int, beside []msg.Buffer) error {
+	if n <= leastMessage && len(beside) == 0 {
 		return nil
 	}
 	select {

@@ -51,6 +51,9 @@ func newMsgpack() *msgpackCodec {
 	h.MapType = reflect.TypeFor[map[string]any]()
 	h.MaxDepth = maxDepth
 	h.TypeInfos = codec.NewTypeInfos([]string{"json"})
+	if err := h.SetBytesExt(typeBuffer, extBuffer, bufferExt{}); err != nil {
+		panic(err) // the type or the number would be wrong
+	}
 	m := &msgpackCodec{}
 	m.enc.New = func() any { return &encoder{enc: codec.NewEncoderBytes(nil, h)} }
 	m.dec.New = func() any { return codec.NewDecoderBytes(nil, h) }
@@ -140,6 +143,9 @@ func encodableAll(t reflect.Type, seen map[reflect.Type]bool) error {
 		return nil
 	}
 	seen[t] = true
+	if t == typeBuffer {
+		return nil
+	}
 	if t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()) {
 		return fmt.Errorf("a %v goes by Protobuf or JSON only", t)
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
 // callContext is a handler's context. It is its own kind because most handlers never look at it: then it costs no channel,
@@ -21,6 +23,8 @@ type callContext struct {
 	over  bool          // the handler has returned
 	done  chan struct{} // made when it is asked for
 	after map[*func()]struct{}
+
+	received []msg.Buffer // to be released when the handler has returned
 
 	reply atomic.Pointer[replyMetadata] // its contents are of mu
 }

@@ -25,15 +25,16 @@ type inbox struct {
 }
 
 type entry struct {
-	frame int    // bytes of the frame, for the credit
-	size  int    // of the value
-	data  []byte // memory that ends with the value; nil: it is in buf
+	frame  int64  // bytes of the frame and of its Buffers, for the credit
+	size   int    // of the value
+	data   []byte // memory that ends with the value; nil: it is in buf
+	beside []msg.Buffer
 }
 
 func (in *inbox) empty() bool { return in.first == len(in.entries) }
 
-func (in *inbox) push(f frame, m packet) {
-	e := entry{frame: len(m.data), size: len(f.value)}
+func (in *inbox) push(f frame, m packet, beside []msg.Buffer) {
+	e := entry{frame: int64(len(m.data)) + bytesOf(beside), size: len(f.value), beside: beside}
 	if e.size > smallValue {
 		e.data = m.keep(f.value)
 	} else {
@@ -74,8 +75,9 @@ func (in *inbox) pop(small []byte) (e entry, value []byte) {
 // drop throws everything away, and says how many bytes of values that was.
 func (in *inbox) drop() (n int64) {
 	for _, e := range in.entries[in.first:] {
-		n += int64(e.size)
+		n += int64(e.size) + private(e.beside)
 		msg.Free(e.data)
+		releaseAll(e.beside)
 	}
 	*in = inbox{}
 	return n

@@ -25,6 +25,8 @@ type options struct {
 	maxMessage int
 	maxCalls   int
 	maxQueued  int64
+	maxShared  int64
+	ring       msg.RingMode
 	keepalive  time.Duration
 	wrap       []Interceptor
 	log        *slog.Logger
@@ -61,6 +63,12 @@ func (o options) check() error {
 	}
 	if o.maxMessage != 0 && (o.maxMessage < 64<<10 || int64(o.maxMessage) > 1<<32-1) {
 		return fmt.Errorf("rpc: MaxMessage is %d; it must be from 65536 to 4294967295", o.maxMessage)
+	}
+	if o.maxShared > 1<<32-1 {
+		return fmt.Errorf("rpc: MaxShared is %d; it must be below 4 GiB", o.maxShared)
+	}
+	if o.ring < msg.RingAuto || o.ring > msg.RingOff {
+		return fmt.Errorf("rpc: Ring is %d, which is none of msg.RingAuto, msg.RingOn and msg.RingOff", o.ring)
 	}
 	if o.maxQueued < leastWindow {
 		return fmt.Errorf("rpc: MaxQueued is %d; it must be at least %d", o.maxQueued, leastWindow)
@@ -130,7 +138,7 @@ func newPeer(c net.Conn, o options, dialer bool) *Peer {
 	for _, c := range p.codecs {
 		names = append(names, c.Name())
 	}
-	p.ch = msg.New(c, &msg.Config{MaxMessage: o.maxMessage, Keys: map[string]string{
+	p.ch = msg.New(c, &msg.Config{MaxMessage: o.maxMessage, MaxShared: o.maxShared, Ring: o.ring, Keys: map[string]string{
 		"codecs":    strings.Join(names, " "),
 		"max-calls": strconv.Itoa(o.maxCalls),
 		"window":    strconv.Itoa(leastWindow),
@@ -253,10 +261,9 @@ func (p *Peer) receive() (lendable bool, run *served, err error) {
 	}
 	m := packet{p.got.Data, memory}
 	p.got.Data = nil
-	for _, b := range p.got.Buffers {
-		b.Release()
-	}
-	if lendable, run, err = p.dispatch(m); err != nil {
+	lendable, run, err = p.dispatch(m)
+	releaseAll(p.takeBuffers()) // nobody wanted them
+	if err != nil {
 		return false, nil, p.dies(err)
 	}
 	if p.batch.Load() && !p.ch.Buffered() {
@@ -266,6 +273,13 @@ func (p *Peer) receive() (lendable bool, run *served, err error) {
 		p.endBatch()
 	}
 	return lendable, run, nil
+}
+
+// takeBuffers is the Buffers of the frame that is being dispatched.
+func (p *Peer) takeBuffers() []msg.Buffer {
+	list := p.got.Buffers
+	p.got.Buffers = nil
+	return list
 }
 
 // end is called once, by the reader.

@@ -38,6 +38,9 @@ type schemaWalk struct {
 }
 
 func (w *schemaWalk) of(t reflect.Type, top bool) schema {
+	if p, ok := reflect.Zero(reflect.PointerTo(t)).Interface().(parcelInto); ok {
+		return w.of(p.held(), top)
+	}
 	if s := special(t); s != nil {
 		return s
 	}
@@ -82,6 +85,8 @@ func special(t reflect.Type) schema {
 	switch {
 	case t == reflect.TypeFor[Raw](), t == reflect.TypeFor[json.RawMessage](), t == reflect.TypeFor[json.Number]():
 		return schema{}
+	case t == typeBuffer:
+		return schema{"$comment": "a Buffer, which travels beside the value", "type": []string{"object", "null"}}
 	case t == reflect.TypeFor[time.Time]():
 		return schema{"type": "string", "format": "date-time"}
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:

@@ -44,9 +44,10 @@ type served struct {
 	value []byte // a unary call's, in one of the two
 	held  int64  // of value, see Peer.hold
 
-	buf  []byte // memory for out
-	out  []byte // the close frame; a handler of a unary call appends its result,
-	tail []byte // and may have the rest of it elsewhere
+	buf    []byte // memory for out
+	out    []byte // the close frame; a handler of a unary call appends its result,
+	tail   []byte // and may have the rest of it elsewhere
+	beside []msg.Buffer
 
 	start func() // serve, made once
 }
@@ -189,7 +190,8 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 		go c.start()
 		return nil, nil
 	}
-	c.held = int64(len(f.value))
+	c.ctx.received = p.takeBuffers()
+	c.held = int64(len(f.value)) + private(c.ctx.received)
 	if len(f.value) <= smallValue {
 		c.small = append(c.small[:0], f.value...)
 		c.value = c.small
@@ -225,7 +227,7 @@ func (p *Peer) refused(f frame, how *route) *Error {
 	case !f.has(flagStream) && how.unary == nil:
 		return Errorf(Unimplemented, "the method %q is a stream: open it", f.method)
 	}
-	if err := p.hold(int64(len(f.value))); err != nil {
+	if err := p.hold(int64(len(f.value)) + private(p.got.Buffers)); err != nil {
 		return err
 	}
 	return nil
@@ -309,6 +311,17 @@ func (c *served) end(failed *Error) {
 	p.release(c.held)
 	p.in.forget(c.number)
 	p.quick(len(c.out) + len(c.tail))
+	if failed == nil && len(c.beside) > 0 {
+		refused := unsendable(p.ch.SendBuffers(context.Background(), c.beside, c.out, c.tail))
+		if refused == nil {
+			c.ctx.releaseReceived()
+			return
+		}
+		failed = Errorf(Internal, "the result of %q can't be sent: %w", c.m.name, refused)
+		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
+	}
+	releaseAll(c.beside) // of a result that is not sent
+	c.ctx.releaseReceived()
 	p.sendQuick(c.out, c.tail) // its errors end the connection, which the reader sees
 }
 

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/msg"
 )
 
 // ServerConfig is how a Server serves. A nil *ServerConfig and the zero one are the safe default.
@@ -37,6 +38,13 @@ type ServerConfig struct {
 	// MaxQueued is the most bytes of encoded values of one peer that are here: arguments of calls, until their handlers
 	// return, and what waits in streams. Calls and streams above it fail with ResourceExhausted. Zero: 256 MiB. At least 64 KiB.
 	MaxQueued int64
+
+	// MaxShared is the most bytes of memory that each side shares with the other for Buffers; see msg.Config. Zero: 1 GiB. Negative: Buffers can't
+	// be sent.
+	MaxShared int64
+
+	// Ring says whether small messages go through a ring in shared memory; see msg.Config. Zero: where that wins.
+	Ring msg.RingMode
 
 	// Keepalive is how long a peer may be silent until it is pinged; one that has not answered after as long again is given
 	// up. Zero: never, since the end of a local peer ends the connection; it finds those that are stopped or stuck.
@@ -81,7 +89,7 @@ func NewServer(cfg *ServerConfig) *Server {
 }
 
 func (s *Server) options() options {
-	return options{codec: s.cfg.Codec, maxMessage: s.cfg.MaxMessage, maxCalls: s.cfg.MaxCalls, maxQueued: s.cfg.MaxQueued,
+	return options{codec: s.cfg.Codec, maxMessage: s.cfg.MaxMessage, maxCalls: s.cfg.MaxCalls, maxQueued: s.cfg.MaxQueued, maxShared: s.cfg.MaxShared, ring: s.cfg.Ring,
 		keepalive: s.cfg.Keepalive, log: s.cfg.Log, server: s}.fill()
 }
 
@@ -270,10 +278,12 @@ type DialConfig struct {
 	// Wrap runs around what is called here, the first one outside.
 	Wrap []Interceptor
 
-	// MaxMessage, MaxCalls, MaxQueued, Keepalive and Log: see ServerConfig.
+	// MaxMessage, MaxCalls, MaxQueued, MaxShared, Ring, Keepalive and Log: see ServerConfig.
 	MaxMessage int
 	MaxCalls   int
 	MaxQueued  int64
+	MaxShared  int64
+	Ring       msg.RingMode
 	Keepalive  time.Duration
 	Log        *slog.Logger
 }
@@ -282,7 +292,7 @@ func (cfg *DialConfig) options() options {
 	if cfg == nil {
 		cfg = &DialConfig{}
 	}
-	return options{codec: cfg.Codec, maxMessage: cfg.MaxMessage, maxCalls: cfg.MaxCalls, maxQueued: cfg.MaxQueued,
+	return options{codec: cfg.Codec, maxMessage: cfg.MaxMessage, maxCalls: cfg.MaxCalls, maxQueued: cfg.MaxQueued, maxShared: cfg.MaxShared, ring: cfg.Ring,
 		keepalive: cfg.Keepalive, wrap: cfg.Wrap, log: cfg.Log, server: cmp.Or(cfg.Server, noMethods)}.fill()
 }
 

@@ -2,12 +2,13 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
 const (
@@ -106,7 +107,17 @@ func (s *stream) head(block []byte) {
 func (s *stream) push(f frame, m packet) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := int64(len(m.data))
+	var beside []msg.Buffer
+	if f.has(flagValue) {
+		beside = s.p.takeBuffers()
+	}
+	n := int64(len(m.data)) + bytesOf(beside)
+	wanted := false
+	defer func() {
+		if !wanted {
+			releaseAll(beside)
+		}
+	}()
 	switch {
 	case s.ended:
 		return fmt.Errorf("stream %d got data behind its end", s.id)
@@ -124,11 +135,12 @@ func (s *stream) push(f frame, m packet) error {
 		return nil // nobody wants it
 	}
 	if f.has(flagValue) {
-		if err := s.p.hold(int64(len(f.value))); err != nil {
+		if err := s.p.hold(int64(len(f.value)) + private(beside)); err != nil {
 			s.stopWith(err)
 			return nil
 		}
-		s.in.push(f, m)
+		wanted = true
+		s.in.push(f, m, beside)
 	} else {
 		s.owed += n
 	}
@@ -319,8 +331,9 @@ func (s *stream) finish() (overrun *Error) {
 	return overrun
 }
 
-// next is the next value, valid until the next call; owned is its memory, to be freed, where it has its own. recv is held.
-func (s *stream) next() (value, owned []byte, err error) {
+// next is the next value, valid until the next call, with the Buffers beside it; owned is its memory, to be freed, where it has its own.
+// recv is held.
+func (s *stream) next() (value, owned []byte, beside []msg.Buffer, err error) {
 	if !s.ours {
 		if keen := !s.took.IsZero() && time.Since(s.took) < keenTime; keen != s.keen.Load() {
 			s.keen.Store(keen)
@@ -334,10 +347,10 @@ func (s *stream) next() (value, owned []byte, err error) {
 			if e.data == nil {
 				s.buf = value
 			}
-			s.p.release(int64(e.size))
-			credit := s.consumed(int64(e.frame))
+			s.p.release(int64(e.size) + private(e.beside))
+			credit := s.consumed(e.frame)
 			s.mu.Unlock()
-			if credit > 0 {
+			for credit > 0 {
 				b := appendCredit(s.creditTo[:0], s.id, uint32(credit))
 				if _, quick := s.p.quick(len(b)); quick {
 					s.p.sendQuick(b, nil)
@@ -345,13 +358,16 @@ func (s *stream) next() (value, owned []byte, err error) {
 					s.p.ch.SendData(s.ctx, b)
 				}
 				s.sent()
+				s.mu.Lock()
+				credit = s.consumed(0)
+				s.mu.Unlock()
 			}
-			return value, e.data, nil
+			return value, e.data, e.beside, nil
 		}
 		if err = s.inEnd; err != nil {
 			s.told = true
 			s.mu.Unlock()
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		s.waiting = true
 		s.p.waiting.Add(1)
@@ -367,7 +383,7 @@ func (s *stream) consumed(n int64) int64 {
 	if s.inEnd != nil || s.outEnd != nil && !s.ours {
 		return 0
 	}
-	if s.in.empty() && s.given < s.window/2 && s.window < mostWindow {
+	if n > 0 && s.in.empty() && s.given < s.window/2 && s.window < mostWindow {
 		s.owed += s.window
 		s.window *= 2
 	}
@@ -379,81 +395,6 @@ func (s *stream) consumed(n int64) int64 {
 	s.given += credit
 	s.sending++
 	return credit
-}
-
-// transmit sends a data frame: b, with room for a header in front of the value, and tail. send is held. meta is the header, where it
-// leaves with this frame.
-func (s *stream) transmit(b, tail []byte) error {
-	n := int64(len(b) + len(tail))
-	if err := s.p.fits(s.ctx, int(n)); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	for s.outEnd == nil && s.credit <= 0 {
-		s.blocked = true
-		s.p.waiting.Add(1)
-		s.mu.Unlock()
-		s.p.await(s.roomy)
-		s.mu.Lock()
-	}
-	if err := s.outEnd; err != nil {
-		s.mu.Unlock()
-		return err
-	}
-	s.credit -= n
-	s.sending++
-	s.proof.sent += n
-	mark, quick := s.p.quick(int(n))
-	if s.proof.mark == 0 {
-		s.proof.at, s.proof.mark = s.proof.sent, mark
-	}
-	s.mu.Unlock()
-	var err error
-	if quick {
-		err = s.p.sendQuick(b, tail)
-	} else {
-		err = s.p.ch.SendData(s.ctx, b, tail)
-	}
-	s.sent()
-	if err != nil {
-		return &Error{Code: Unavailable, Message: "the connection has ended: " + err.Error(), cause: err}
-	}
-	return nil
-}
-
-// sendHeader sends the handler's header, if it has not left; the first data frame is its last chance. empty: also where there is
-// none, since somebody may wait to know that. send is held.
-func (s *stream) sendHeader(empty bool) error {
-	if s.ours || s.begun {
-		return nil
-	}
-	s.begun = true
-	header := s.hctx.takeHeader()
-	if len(header) == 0 && !empty {
-		return nil
-	}
-	return s.transmit(appendMetadata(appendFrame(nil, s.id, typeData, flagMeta, 0), header), nil)
-}
-
-// closeSend says that nothing more comes from the opener.
-func (s *stream) closeSend() error {
-	s.send.Lock()
-	defer s.send.Unlock()
-	s.mu.Lock()
-	err := s.outEnd
-	s.mu.Unlock()
-	if err == nil && s.ours {
-		err = s.transmit(appendFrame(nil, s.id, typeData, flagEnd, 0), nil)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.outEnd == nil {
-		s.outEnd = errSendClosed
-	}
-	if errors.Is(err, io.EOF) || err == errSendClosed {
-		return nil
-	}
-	return err
 }
 
 // close is Stream.Close.

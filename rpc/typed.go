@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
 // The thin skin over the untyped core: values to and from bytes.
@@ -15,6 +17,8 @@ import (
 type kind[T any] struct {
 	pool  sync.Pool // of *T
 	inner bool      // a codec must be given what T holds: an interface, or a pointer to a Protobuf message
+	bears bool      // there may be Buffers in it
+	codec Codec     // the one that it asks for, or nil
 }
 
 var kinds sync.Map // reflect.Type to *kind of it
@@ -23,7 +27,9 @@ func kindOf[T any]() *kind[T] {
 	t := reflect.TypeFor[T]()
 	k, ok := kinds.Load(t)
 	if !ok {
-		k, _ = kinds.LoadOrStore(t, &kind[T]{inner: t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())})
+		var zero T
+		k, _ = kinds.LoadOrStore(t, &kind[T]{bears: bears(t), codec: codecOf(zero),
+			inner: t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())})
 	}
 	return k.(*kind[T])
 }
@@ -49,6 +55,23 @@ func (k *kind[T]) value(v *T) any {
 	return v
 }
 
+// sent is what of v is to be encoded, and the Buffers that go beside it.
+func (k *kind[T]) sent(v *T) (value any, buffers []msg.Buffer, err error) {
+	value = k.value(v)
+	if k.bears || k.inner && bears(reflect.TypeOf(value)) {
+		return takeApart(value)
+	}
+	return value, nil, nil
+}
+
+// decode decodes b into v, with the Buffers beside it.
+func (k *kind[T]) decode(c Codec, b []byte, v *T, buffers []msg.Buffer) error {
+	if k.bears || len(buffers) > 0 {
+		return decodeWith(c, b, v, buffers)
+	}
+	return decode(c, b, v)
+}
+
 // Handle makes h the handler of method: 1 to 255 bytes of UTF-8. It runs in a goroutine for each call, with a context that
 // ends when the caller cancels, when the call's deadline passes, when the connection ends, and when h has returned. The values
 // belong to h (but for a Raw, whose memory is h's until it returns); use struct{} where there is none. An error of h reaches the
@@ -66,7 +89,7 @@ func Handle[In, Out any](s *Server, method string, h func(context.Context, In) (
 func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, In) (Out, error)) *route {
 	ins, outs := kindOf[In](), kindOf[Out]()
 	run := func(c *served, in *In, out *Out) (err error) {
-		if err := decode(c.codec, c.value, in); err != nil {
+		if err := ins.decode(c.codec, c.value, in, c.ctx.received); err != nil {
 			return Errorf(InvalidArgument, "the %s value of %q can't be decoded as %T: %w", c.codec.Name(), method, *in, err)
 		}
 		if len(s.cfg.Wrap) == 0 {
@@ -80,7 +103,12 @@ func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, I
 		if err != nil {
 			return err
 		}
-		if c.out, c.tail, err = encode(c.codec, c.begin(), outs.value(out)); err != nil {
+		var value any
+		if value, c.beside, err = outs.sent(out); err == nil {
+			c.out, c.tail, err = encode(c.codec, c.begin(), value)
+			unmark(c.beside)
+		}
+		if err != nil {
 			return Errorf(Internal, "the result of %q can't be encoded by %s: %w", method, c.codec.Name(), err)
 		}
 		return nil
@@ -120,7 +148,7 @@ func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out,
 	ins, outs := kindOf[In](), kindOf[Out]()
 	i, o := ins.get(), outs.get()
 	*i = in
-	err := p.wrapped(ctx, method, ins.value(i), o, outs.codec())
+	err := p.wrapped(ctx, method, ins.value(i), o, shape{outs.codec, ins.bears || ins.inner, outs.bears})
 	out := *o
 	if len(p.o.wrap) == 0 { // or somebody may have kept them
 		ins.put(i)
@@ -133,24 +161,31 @@ func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out,
 // result into out, a pointer. A *Raw gets the encoded result, in the memory that its Data has, if that is large enough. This way, a
 // call of Raws allocates nothing.
 func (p *Peer) Call(ctx context.Context, method string, in, out any) error {
-	var c Codec
+	sh := shape{nil, true, true}
 	if _, ok := out.(proto.Message); ok {
-		c = Protobuf
+		sh.codec = Protobuf
 	}
-	return p.wrapped(ctx, method, in, out, c)
+	return p.wrapped(ctx, method, in, out, sh)
 }
 
-func (p *Peer) wrapped(ctx context.Context, method string, in, out any, c Codec) error {
+// shape is what is known of a call's values: the codec that the result can only be decoded by, or nil, and whether they may have Buffers.
+type shape struct {
+	codec   Codec
+	in, out bool
+}
+
+func (p *Peer) wrapped(ctx context.Context, method string, in, out any, sh shape) error {
 	if len(p.o.wrap) == 0 {
-		return p.call(ctx, method, in, out, c)
+		return p.call(ctx, method, in, out, sh)
 	}
 	return wrap(ctx, p.o.wrap, &CallInfo{Method: method, In: in, Out: out}, func(ctx context.Context) error {
-		return p.call(ctx, method, in, out, c)
+		return p.call(ctx, method, in, out, sh)
 	})
 }
 
-// call makes a unary call. c is the codec that the result can only be decoded by, or nil.
-func (p *Peer) call(ctx context.Context, method string, in, out any, c Codec) error {
+// call makes a unary call.
+func (p *Peer) call(ctx context.Context, method string, in, out any, sh shape) error {
+	c := sh.codec
 	if own := codecOf(in); own != nil {
 		c = own
 	}
@@ -160,12 +195,20 @@ func (p *Peer) call(ctx context.Context, method string, in, out any, c Codec) er
 		putFrame(buf, b)
 		return err
 	}
-	b, tail, err := encode(codec, b, in)
+	var beside []msg.Buffer
+	if sh.in && bears(reflect.TypeOf(in)) {
+		in, beside, err = takeApart(in)
+	}
+	var tail []byte
+	if err == nil {
+		b, tail, err = encode(codec, b, in)
+		unmark(beside)
+	}
 	if err != nil {
 		putFrame(buf, b)
 		return Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, codec.Name(), err)
 	}
-	answer, err := p.do(ctx, b, tail, o.header != nil || o.trailer != nil)
+	answer, err := p.do(ctx, b, tail, beside, o.header != nil || o.trailer != nil)
 	putFrame(buf, b)
 	if err != nil {
 		return err
@@ -184,7 +227,13 @@ func (p *Peer) call(ctx context.Context, method string, in, out any, c Codec) er
 		raw.take(codec, answer.value, &answer.data)
 		return nil
 	}
-	if err := decode(codec, answer.value, out); err != nil {
+	if beside := answer.beside; sh.out || len(beside) > 0 {
+		answer.beside = nil
+		err = decodeWith(codec, answer.value, out, beside)
+	} else {
+		err = decode(codec, answer.value, out)
+	}
+	if err != nil {
 		return Errorf(Internal, "the %s result of %q can't be decoded as %T: %w", codec.Name(), method, out, err)
 	}
 	return nil
@@ -234,6 +283,9 @@ func codecOf(v any) Codec {
 		return v.Codec
 	case proto.Message:
 		return Protobuf
+	case parcel:
+		value, _ := v.parts()
+		return codecOf(value)
 	}
 	return nil
 }

@@ -35,21 +35,15 @@ func newTyped[In, Out any](s *stream) *Stream[In, Out] {
 // The stream takes one of the calls that the other side runs at once, until it has ended: until Recv has returned io.EOF or another
 // error, or Close was called.
 func Open[In, Out any](ctx context.Context, p *Peer, method string) (*Stream[In, Out], error) {
-	c := kindOf[Out]().codec()
+	c := kindOf[Out]().codec
 	if c == nil {
-		c = kindOf[In]().codec()
+		c = kindOf[In]().codec
 	}
 	s, err := p.openStream(ctx, method, c)
 	if err != nil {
 		return nil, err
 	}
 	return newTyped[In, Out](s), nil
-}
-
-// codec is the one that T asks for, or nil.
-func (k *kind[T]) codec() Codec {
-	var zero T
-	return codecOf(zero)
 }
 
 // openStream opens a stream whose values are encoded by c; nil: the default.
@@ -127,13 +121,19 @@ func (st *Stream[In, Out]) Send(v Out) error {
 	*box = v
 	defer st.outs.put(box)
 	buf := frames.Get().(*[]byte)
-	b, tail, err := encode(s.codec, appendFrame((*buf)[:0], s.id, typeData, flagValue, 0), st.outs.value(box))
+	b := appendFrame((*buf)[:0], s.id, typeData, flagValue, 0)
+	value, beside, err := st.outs.sent(box)
+	var tail []byte
+	if err == nil {
+		b, tail, err = encode(s.codec, b, value)
+		unmark(beside)
+	}
 	if err != nil {
 		putFrame(buf, b)
 		return Errorf(InvalidArgument, "a %T can't be encoded by %s: %w", v, s.codec.Name(), err)
 	}
 	if err = s.sendHeader(false); err == nil {
-		err = s.transmit(b, tail)
+		err = s.transmit(b, tail, beside)
 	}
 	putFrame(buf, b)
 	return err
@@ -148,17 +148,21 @@ func (st *Stream[In, Out]) Recv() (In, error) {
 	s := st.s
 	s.recv.Lock()
 	defer s.recv.Unlock()
-	value, owned, err := s.next()
+	value, owned, beside, err := s.next()
 	if err != nil {
 		return zero, err
 	}
 	box := st.ins.get()
 	defer st.ins.put(box)
 	if raw, ok := any(box).(*Raw); ok {
+		releaseAll(beside)
 		raw.take(s.codec, value, &owned)
 		return *box, nil
 	}
-	err = decode(s.codec, value, box)
+	if len(beside) > 0 && !s.ours {
+		s.hctx.receive(beside)
+	}
+	err = st.ins.decode(s.codec, value, box, beside)
 	msg.Free(owned)
 	if err != nil {
 		code := InvalidArgument
