@@ -19,8 +19,8 @@ const (
 	mostSpin  = 50 * time.Microsecond
 	mostPure  = 5 * time.Microsecond
 	someFails = 4
-	probeAt   = 32                    // every so many waits without a look, one looks again
-	stolen    = 30 * time.Microsecond // between two looks: the processor was given to somebody else
+	probeAt   = 32                     // every so many waits without a look, one looks again
+	stolen    = 500 * time.Microsecond // between two looks: somebody else had the processor, for a whole slice of time
 	leastBan  = 10 * time.Millisecond
 	mostBan   = 640 * time.Millisecond
 )
@@ -65,8 +65,7 @@ func (s *spinner) spin(ready func() bool) bool {
 				continue
 			}
 		} else {
-			runtime.Gosched() // other goroutines
-			osYield()         // other processes
+			osYield() // other processes; Gosched would wake a thread of this one, which takes the peer's processor
 		}
 		now := time.Since(start)
 		if now-last > stolen {
