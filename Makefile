@@ -74,8 +74,13 @@ test-race: ## the same with the race detector (needs cgo: gcc)
 witnesses:
 	@[ ! -x tools/witness-get ] || tools/witness-get .wine/witness
 
+# Once, before the packages: where it can't be had, one failure says so, and not each of them after its own tries.
+.PHONY: wine
+wine:
+	@tools/wine-get "$${WINE_HOME:-.wine}/dist"
+
 .PHONY: test-windows
-test-windows: witnesses ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
+test-windows: wine witnesses ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
 		$(TEST) -exec '$(WINE)' $(PACKAGES)
@@ -83,7 +88,7 @@ test-windows: witnesses ## all modules' tests and the demo as Windows programs, 
 	$(WINE) .build/standpipe.exe demo
 
 .PHONY: test-windows-race
-test-windows-race: witnesses ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
+test-windows-race: wine witnesses ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
 	CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 \
 		STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
 		$(TEST) -race -exec '$(WINE)' $(PACKAGES)
