@@ -337,12 +337,17 @@ func (ch *Channel) Flush() { ch.w.flush() }
 func (ch *Channel) Interrupt() {
 	select {
 	case <-ch.greeted:
-		if ring := ch.sh.ring.Load(); ring != nil {
-			ring.Interrupt(true)
-		}
-		ch.c.SetReadDeadline(time.Unix(1, 0))
+		ch.interrupt()
 	default:
 	}
+}
+
+func (ch *Channel) interrupt() {
+	ch.r.stop.Store(true)
+	if ring := ch.sh.ring.Load(); ring != nil {
+		ring.Interrupt(true)
+	}
+	ch.c.SetReadDeadline(time.Unix(1, 0))
 }
 
 // fail ends the connection after an error of Recv; where the peer is at fault, it is told.

@@ -241,8 +241,20 @@ func (w *writer) unsent(b []byte, files []file) {
 // goOver: the stream goes to the ring from the next write on.
 func (w *writer) goOver(r *ring.Ring) {
 	w.mu.Lock()
-	w.next = r
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	if w.next = r; !w.writing && w.err == nil && !w.closed {
+		w.writing = true
+		go w.drainNext()
+	}
+}
+
+// drainNext has the stream leave at once: until then the peer hears no bells on the connection while it waits for room.
+func (w *writer) drainNext() {
+	w.mu.Lock()
+	for w.err == nil && (w.next != nil || len(w.rest)+len(w.pending) > 0) {
+		w.write(nil)
+	}
+	w.end()
 }
 
 const (

@@ -27,6 +27,7 @@ type reader struct {
 	lean    int  // reads, one after the other, that left most of buf empty
 	bulk    bool // the last message was a large one: perhaps the next one is, too, and need not go through buf
 	greeted bool
+	stop    atomic.Bool // Interrupt
 	last    atomic.Bool // the Channel closes: nothing is waited for any more
 	torn    bool        // a frame was read in part
 	err     error       // final, but for ErrInterrupted
@@ -273,11 +274,19 @@ func (r *reader) interrupted(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || r.last.Load() {
 		return false
 	}
-	r.line.c.SetReadDeadline(time.Time{})
+	r.resume()
+	return true
+}
+
+// resume undoes an interrupt. Beside a ring the deadline is of those who wait there.
+func (r *reader) resume() {
+	r.stop.Store(false)
 	if ring := r.sh.ring.Load(); ring != nil {
 		ring.Interrupt(false)
 	}
-	return true
+	if r.ring == nil {
+		r.line.c.SetReadDeadline(time.Time{})
+	}
 }
 
 // whole is take for what can't be interrupted.

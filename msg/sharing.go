@@ -47,7 +47,7 @@ type sharing struct {
 	rings, ended bool // both sides take rings; all is over
 	agreed       atomic.Bool
 
-	// Of the reader, when the stream has left the connection: what came over it, and is no whole frame yet.
+	// Of who reads beside the ring: what came over the connection, and is no whole frame yet.
 	control [headerSize + segmentSize]byte
 	part    int
 }
@@ -139,8 +139,15 @@ func (l *link) Wait() error {
 	if perr != nil {
 		return perr
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.line.c.SetReadDeadline(time.Time{})
+		return nil
+	}
 	return err
 }
+
+// Poke makes Wait return.
+func (l *link) Poke() { l.ch.c.SetReadDeadline(time.Unix(1, 0)) }
 
 // beside takes the frames that came over the connection, beside the ring. It returns what is no whole frame yet.
 func (s *sharing) beside(ch *Channel, b []byte) (rest []byte, err error) {
@@ -221,10 +228,14 @@ func (r *reader) control(h header) error {
 		return protocolError("a frame of kind %d came in the ring", h.kind)
 	case h.kind == kindSegment:
 		return r.sh.segment(ch, b)
-	case h.kind == kindBell:
-		return nil
 	}
 	ring := r.sh.ring.Load()
+	if h.kind == kindBell {
+		if ring != nil {
+			ring.Rang()
+		}
+		return nil
+	}
 	if ring == nil { // ours was announced before the peer may send this
 		return protocolError("the stream goes to a ring, without both areas")
 	}
@@ -235,6 +246,10 @@ func (r *reader) control(h header) error {
 	r.sh.part = copy(r.sh.control[:], rest)
 	r.i, r.j = 0, 0
 	r.ring = ring
+	ring.Hear()
+	if r.stop.Load() { // Interrupt may have found no ring
+		ring.Interrupt(true)
+	}
 	return nil
 }
 
@@ -256,7 +271,8 @@ func (r *reader) retired(segment uint32) error {
 // await waits until a segment was announced, which the stream in the ring has overtaken.
 func (r *reader) await(segment uint32) error {
 	for r.ring != nil && segment > r.sh.taker.known() {
-		if err := (&link{r.sh.taker.ch}).Wait(); err != nil && !r.interrupted(err) {
+		err := r.ring.Until(func() bool { return segment <= r.sh.taker.known() })
+		if err != nil && !r.interrupted(err) {
 			return unexpected(err)
 		}
 	}
@@ -287,22 +303,16 @@ func (ch *Channel) drain(gone bool) {
 		return
 	}
 	ch.r.last.Store(true)
-	ring := ch.sh.ring.Load()
-	if ring != nil {
-		ring.Interrupt(true)
-	}
-	ch.c.SetReadDeadline(time.Unix(1, 0)) // who receives leaves
+	ch.interrupt() // who receives leaves
 	for start := time.Now(); !ch.r.mu.TryLock(); time.Sleep(lastTime / 10) {
 		if time.Since(start) > lastWait {
 			return
 		}
 	}
 	defer ch.r.mu.Unlock()
-	if ring != nil {
-		ring.Interrupt(false)
-	}
 	for start := time.Now(); ; ch.r.err = nil {
-		ch.c.SetReadDeadline(time.Now().Add(lastTime))
+		ch.r.resume()
+		stop := time.AfterFunc(lastTime, ch.interrupt)
 		for ch.r.err == nil && !ch.r.torn && ch.r.half == nil {
 			var m Message
 			ch.r.message(&m)
@@ -310,6 +320,7 @@ func (ch *Channel) drain(gone bool) {
 				b.Release()
 			}
 		}
+		stop.Stop()
 		// The peer takes what was sent out of this process, and it may end after Close.
 		if ch.r.torn || !errors.Is(ch.r.err, os.ErrDeadlineExceeded) || time.Since(start) > closeTime || !s.maker.owing() {
 			break

@@ -46,8 +46,11 @@ type control struct {
 
 // A Link is the connection beside the ring.
 type Link interface {
-	// Wait waits until something came over the connection, whatever it was. Only the reader calls it.
+	// Wait waits until something came over the connection, whatever it was, or until Poke. An error is final. It is called by one
+	// goroutine at a time.
 	Wait() error
+	// Poke makes the Wait that is under way return, or the next one.
+	Poke()
 	// Bell sends a bell. It may be called by several goroutines.
 	Bell() error
 }
@@ -57,14 +60,18 @@ type Link interface {
 type Ring struct {
 	link         Link
 	mine, theirs *control
-	out, in      []byte // the rooms
+	out, in      []byte                // the rooms
+	hears        atomic.Bool           // the peer's stream has left the connection: who waits may read that
+	turn         chan struct{}         // has somebody who does
+	end          atomic.Pointer[error] // of the connection
+	over         atomic.Bool
 
 	// Of the reader:
 	tail       uint64
 	rungRoom   uint32
 	reading    spinner
-	readEnd    error // of the connection
 	interrupts atomic.Bool
+	data       chan struct{} // a token: the reader is to look again
 
 	_ [64]byte
 	// Of the writer:
@@ -74,10 +81,8 @@ type Ring struct {
 	rungData uint32
 	calm     int
 	writing  spinner
-	deadline atomic.Int64 // of Write, in nanoseconds since 1970; 0: none
-
-	over atomic.Bool
-	room chan struct{} // the reader has heard something: the writer is to look again
+	deadline atomic.Int64  // of Write, in nanoseconds since 1970; 0: none
+	room     chan struct{} // a token: the writer is to look again
 }
 
 // New makes a Ring of the area that this side has made, which is all 0, and the one that it was given. Both have Head bytes and
@@ -94,6 +99,8 @@ func New(link Link, mine, theirs []byte) (*Ring, error) {
 		theirs: (*control)(unsafe.Pointer(unsafe.SliceData(theirs))),
 		out:    mine[Head:],
 		in:     theirs[Head:],
+		turn:   make(chan struct{}, 1),
+		data:   make(chan struct{}, 1),
 		room:   make(chan struct{}, 1),
 	}
 	r.reading.init()
@@ -114,16 +121,21 @@ func (r *Ring) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
+		end := r.end.Load() // before the look: what was written before the end is read
 		n, err := r.available()
-		if n > 0 {
+		switch {
+		case n > 0:
 			return r.take(p, n), nil
-		}
-		if err == nil {
-			err = r.await()
-		}
-		if err != nil {
+		case err != nil:
 			return 0, err
+		case r.interrupts.Load():
+			return 0, os.ErrDeadlineExceeded
+		case r.over.Load():
+			return 0, net.ErrClosed
+		case end != nil:
+			return 0, *end
 		}
+		r.await()
 	}
 }
 
@@ -152,7 +164,7 @@ func (r *Ring) take(p []byte, n uint64) int {
 	if e := r.theirs.waiting.Load(); e&1 == 1 && e != r.rungRoom {
 		if left := n - uint64(k); left == 0 || left <= w/2 {
 			r.rungRoom = e
-			r.link.Bell() // where that fails, Wait does, too
+			r.link.Bell() // where that fails, the connection has ended
 		}
 	}
 	return k
@@ -168,48 +180,93 @@ func copyOut(p, room []byte, at, mask uint64) int {
 }
 
 func (r *Ring) readable() bool {
-	return r.theirs.head.Load() != r.tail || r.interrupts.Load() || r.over.Load()
+	return r.theirs.head.Load() != r.tail || r.interrupts.Load() || r.ended()
 }
+
+func (r *Ring) ended() bool { return r.over.Load() || r.end.Load() != nil }
 
 // await waits until there may be something to read.
-func (r *Ring) await() error {
-	switch {
-	case r.interrupts.Load():
-		return os.ErrDeadlineExceeded
-	case r.over.Load():
-		return net.ErrClosed
-	case r.readEnd != nil:
-		return r.readEnd
-	case r.reading.spin(r.readable):
-		return nil
+func (r *Ring) await() {
+	if r.reading.spin(r.readable) {
+		return
 	}
 	r.mine.parked.Add(1) // R2
-	if r.readable() {    // R3
-		r.mine.parked.Add(1)
-		return nil
+	if !r.readable() {   // R3
+		r.hear(r.data, r.room) // R4
 	}
-	err := r.link.Wait() // R4
-	r.mine.parked.Add(1) // R5
-	r.kick()
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		r.readEnd = err // what is in the ring is still read
-		r.kick()
-		return nil
-	}
-	return err
+	r.mine.parked.Add(1) // R5: also after a bell for nothing, since this value has been rung for
 }
 
-// kick lets the writer look again.
-func (r *Ring) kick() {
+// hear waits until something may have come over the connection. The reader and the writer may both wait: one of them reads from the
+// connection, and wakes the other, by its token.
+func (r *Ring) hear(mine, other chan struct{}) {
 	select {
-	case r.room <- struct{}{}:
+	case <-mine:
+	case r.turn <- struct{}{}:
+		select {
+		case <-mine: // who had the turn before has heard it
+		default:
+			if err := r.link.Wait(); err != nil {
+				r.finish(err)
+			}
+			give(other) // before the turn, which may be what the other takes
+		}
+		<-r.turn
+	}
+}
+
+func (r *Ring) finish(err error) { r.end.CompareAndSwap(nil, &err) }
+
+func give(token chan struct{}) {
+	select {
+	case token <- struct{}{}:
 	default:
 	}
 }
 
-// Interrupt makes the Read that waits, or the next one that would, return os.ErrDeadlineExceeded, until it is undone. Wait must
-// be made to return by other means.
-func (r *Ring) Interrupt(on bool) { r.interrupts.Store(on) }
+// Rang lets both look again: something came over the connection, and was read by somebody else.
+func (r *Ring) Rang() {
+	give(r.data)
+	give(r.room)
+}
+
+// Hear says that the peer's stream has left the connection: those who wait read that from now on.
+func (r *Ring) Hear() {
+	r.hears.Store(true)
+	r.Rang()
+}
+
+// Until reads the connection until done, in the reader's place: for what is to come there. It fails as Read does.
+func (r *Ring) Until(done func() bool) error {
+	for {
+		end := r.end.Load()
+		switch {
+		case done():
+			return nil
+		case r.interrupts.Load():
+			return os.ErrDeadlineExceeded
+		case r.over.Load():
+			return net.ErrClosed
+		case end != nil:
+			return *end
+		}
+		r.hear(r.data, r.room)
+	}
+}
+
+// Interrupt makes the Read that waits, or the next one that would, return os.ErrDeadlineExceeded, until it is undone.
+func (r *Ring) Interrupt(on bool) {
+	if r.interrupts.Store(on); on {
+		r.poke()
+	}
+}
+
+func (r *Ring) poke() {
+	r.Rang()
+	if r.hears.Load() {
+		r.link.Poke()
+	}
+}
 
 // Ready says whether a Read would not wait. Only the reader may ask.
 func (r *Ring) Ready() bool { return r.theirs.head.Load() != r.tail }
@@ -217,5 +274,5 @@ func (r *Ring) Ready() bool { return r.theirs.head.Load() != r.tail }
 // Close ends the Read and the Write that wait, and all further ones, with net.ErrClosed.
 func (r *Ring) Close() {
 	r.over.Store(true)
-	r.kick()
+	r.poke()
 }

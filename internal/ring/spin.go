@@ -39,10 +39,6 @@ func (s *spinner) spin(ready func() bool) bool {
 		}
 		pause()
 	}
-	runtime.Gosched() // those whom the last message has woken
-	if ready() {
-		return true
-	}
 	if s.fails >= someFails {
 		if s.skipped++; s.skipped < probeAt {
 			return false

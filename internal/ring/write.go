@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -10,6 +11,9 @@ import (
 // Write writes all of p, and waits for room. Where it fails, it says how much the peer gets. os.ErrDeadlineExceeded: the write deadline
 // was reached.
 func (r *Ring) Write(p []byte) (int, error) {
+	if r.end.Load() != nil {
+		return 0, io.ErrClosedPipe
+	}
 	n := 0
 	for n < len(p) {
 		free, err := r.free(len(p) - n)
@@ -47,6 +51,9 @@ func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok, bell bool, err error) 
 	sum := len(head)
 	for _, p := range parts {
 		sum += len(p)
+	}
+	if r.end.Load() != nil {
+		return false, false, io.ErrClosedPipe
 	}
 	free, err := r.free(sum)
 	if err != nil || free < uint64(sum) || r.over.Load() {
@@ -118,7 +125,7 @@ func (r *Ring) owed() bool {
 }
 
 func (r *Ring) hasRoom() bool {
-	return r.theirs.tail.Load() != r.seen || r.over.Load() || r.expired()
+	return r.theirs.tail.Load() != r.seen || r.ended() || r.expired()
 }
 
 func (r *Ring) expired() bool {
@@ -126,47 +133,41 @@ func (r *Ring) expired() bool {
 	return d != 0 && time.Now().UnixNano() >= d
 }
 
-const (
-	firstPoll = 200 * time.Microsecond
-	mostPoll  = 20 * time.Millisecond
-	probeTime = 100 * time.Millisecond
-)
+// deafPoll is how often a writer looks on its own, before the peer's stream has left the connection: bells may lie unread there.
+const deafPoll = time.Millisecond
 
-// awaitRoom waits until the reader has read something. A bell may lie unread on the connection while nobody reads on
-// this side, so it looks now and then on its own; and rings now and then, to hear that the peer is gone.
+// awaitRoom waits until the reader has read something.
 func (r *Ring) awaitRoom() error {
 	switch {
 	case r.over.Load():
 		return net.ErrClosed
+	case r.end.Load() != nil:
+		return io.ErrClosedPipe
 	case r.expired():
 		return os.ErrDeadlineExceeded
 	case r.writing.spin(r.hasRoom):
 		return nil
 	}
-	select {
-	case <-r.room: // of an earlier wait
-	default:
-	}
 	r.mine.waiting.Add(1) // W2
-	defer r.mine.waiting.Add(1)
-	began, pause, probe := time.Now(), firstPoll, probeTime
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	for !r.hasRoom() { // W3
-		select { // W4
-		case <-r.room:
-		case <-timer.C:
-			pause = min(2*pause, mostPoll)
-			if time.Since(began) > probe {
-				probe *= 2
-				if err := r.link.Bell(); err != nil {
-					return err
-				}
-			}
-			timer.Reset(pause)
-		}
+	if !r.hasRoom() {     // W3
+		r.hearRoom() // W4
 	}
-	return nil // W5
+	r.mine.waiting.Add(1) // W5, as R5
+	return nil
+}
+
+func (r *Ring) hearRoom() {
+	if !r.hears.Load() {
+		select {
+		case <-r.room:
+		case <-time.After(deafPoll):
+		}
+		return
+	}
+	if d := r.deadline.Load(); d != 0 {
+		defer time.AfterFunc(time.Until(time.Unix(0, d)), r.poke).Stop()
+	}
+	r.hear(r.room, r.data)
 }
 
 // SetWriteDeadline is as a net.Conn's.
@@ -176,6 +177,6 @@ func (r *Ring) SetWriteDeadline(t time.Time) error {
 		d = max(t.UnixNano(), 1)
 	}
 	r.deadline.Store(d)
-	r.kick()
+	r.poke()
 	return nil
 }
