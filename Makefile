@@ -74,6 +74,16 @@ test-race: ## the same with the race detector (needs cgo: gcc)
 witnesses:
 	@[ ! -x tools/witness-get ] || tools/witness-get .wine/witness
 
+.PHONY: model
+model: ## the model of the ring's waiting protocol, by SPIN (needs spin and gcc; a minute)
+	@tools/model-check
+
+.PHONY: test-arm64
+test-arm64: ## the ring's tests as an arm64 program, whose memory is ordered less strictly (needs qemu-user)
+	@mkdir -p .build
+	CGO_ENABLED=0 GOARCH=arm64 go test -c -o .build/ring.arm64.test ./internal/ring
+	qemu-aarch64 .build/ring.arm64.test -test.short
+
 # Once, before the packages: where it can't be had, one failure says so, and not each of them after its own tries.
 .PHONY: wine
 wine:
