@@ -70,13 +70,14 @@ func demoServe(ctx context.Context, name string, stdout io.Writer) error {
 	}
 	s := newServer()
 	rpc.Handle(s, "bytes", func(_ context.Context, in []byte) ([]byte, error) { return in, nil })
+	rpc.Handle(s, "sum-of", sumOf)
 	return s.Serve(ctx, ln)
 }
 
 // maxEcho is the longest message of echoBytes: the demo's own are far below.
 const maxEcho = 16 << 20
 
-// echoBytes answers messages, of four bytes of length and as many bytes as that says, with themselves.
+// echoBytes answers messages, of four bytes of length and as many bytes as that says, with themselves; those of bulkMark, with their sum.
 func echoBytes(ln net.Listener) {
 	for {
 		conn, err := ln.Accept()
@@ -88,6 +89,11 @@ func echoBytes(ln net.Listener) {
 			buf := make([]byte, 4096)
 			for {
 				message, err := readMessage(conn, &buf)
+				if err == errBulk {
+					if n := binary.LittleEndian.Uint32(message) &^ bulkMark; sink(conn, message[4:], int(n)) == nil {
+						continue
+					}
+				}
 				if err != nil {
 					return
 				}
@@ -99,16 +105,22 @@ func echoBytes(ln net.Listener) {
 	}
 }
 
-var errTooLong = errors.New("the message is too long")
+var (
+	errTooLong = errors.New("the message is too long")
+	errBulk    = errors.New("the message has bulkMark")
+)
 
 // readMessage reads one message, its length included, into buf, which it makes longer where it must. Nothing may follow
-// the message.
+// the message. Of one with bulkMark it returns what has come, and errBulk.
 func readMessage(r io.Reader, buf *[]byte) ([]byte, error) {
 	n, err := io.ReadAtLeast(r, *buf, 4)
 	if err != nil {
 		return nil, err
 	}
 	size := binary.LittleEndian.Uint32(*buf)
+	if size&bulkMark != 0 {
+		return (*buf)[:n], errBulk
+	}
 	if size > maxEcho {
 		return nil, errTooLong
 	}
