@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -374,6 +375,9 @@ func (ch *Channel) Close() error { return ch.close(false) }
 func (ch *Channel) close(gone bool) error {
 	var err error
 	ch.closing.Do(func() {
+		if ring := ch.sh.ring.Load(); ring != nil && gone {
+			ring.End(io.EOF) // who writes may not hear of it
+		}
 		ch.w.finish()
 		ch.drain(gone)
 		err = ch.c.Close()

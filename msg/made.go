@@ -224,6 +224,10 @@ func (k *maker) retire(list []*made) {
 func (m *made) send() {
 	m.maker.mu.Lock()
 	defer m.maker.mu.Unlock()
+	if m.maker.closed { // end has left it to the Buffer, which is gone now
+		m.close()
+		return
+	}
 	m.where = away
 	if checks {
 		m.mem.Protect(true, true)

@@ -220,3 +220,20 @@ func free1(ch *Channel) bool {
 	defer ch.sh.maker.mu.Unlock()
 	return len(ch.sh.maker.free) > 0
 }
+
+// A Buffer that is sent while the Channel closes leaves nothing behind: TestMain would find its memory.
+func TestSentWhileClosing(t *testing.T) {
+	a, b := sharers(t, nil)
+	buffer, err := a.NewBuffer(t.Context(), 100_000)
+	if err != nil || !buffer.take() {
+		t.Fatal(err)
+	}
+	b.Close()
+	a.Close()
+	if err := a.sendTaken(t.Context(), []Buffer{buffer}, 0, nil); err == nil {
+		t.Fatal("it was sent")
+	}
+	if buffer.m.made.mem.Bytes() != nil {
+		t.Error("its memory is there still")
+	}
+}

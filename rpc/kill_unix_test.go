@@ -15,10 +15,13 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/msg"
 	"github.com/standpipe/standpipe/rpc"
 )
 
 const killEnv = "STANDPIPE_KILL_CHILD"
+
+type killBlob struct{ Data msg.Buffer }
 
 // killServer is what both sides serve: calls, and streams that never end by themselves.
 func killServer() *rpc.Server {
@@ -27,6 +30,16 @@ func killServer() *rpc.Server {
 	rpc.Handle(s, "hang", func(ctx context.Context, _ int) (int, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
+	})
+	rpc.Handle(s, "invert", func(ctx context.Context, in killBlob) (killBlob, error) {
+		out, err := rpc.PeerFrom(ctx).NewBuffer(ctx, in.Data.Len())
+		if err != nil {
+			return killBlob{}, err
+		}
+		for i, c := range in.Data.Bytes() {
+			out.Bytes()[i] = ^c
+		}
+		return killBlob{out}, nil
 	})
 	rpc.HandleStream(s, "pour", func(_ context.Context, st *rpc.Stream[int, []byte]) error {
 		for {
@@ -78,6 +91,27 @@ func load(p *rpc.Peer) <-chan struct{} {
 				if _, err := rpc.Call[[]byte](ctx, p, "echo", make([]byte, 1<<(4*k+4))); err != nil {
 					return
 				}
+			}
+		})
+	}
+	for k := range 2 { // in memory that both see
+		wg.Go(func() {
+			for {
+				b, err := p.NewBuffer(ctx, 1<<(4*k+15))
+				if err != nil {
+					return
+				}
+				n, at := b.Len(), b.Len()/3
+				b.Bytes()[at] = byte(at)
+				out, err := rpc.Call[killBlob](ctx, p, "invert", killBlob{b})
+				b.Release() // where it was not sent
+				if err != nil {
+					return
+				}
+				if out.Data.Len() != n || out.Data.Bytes()[at] != ^byte(at) {
+					panic("other bytes came back")
+				}
+				out.Data.Release()
 			}
 		})
 	}

@@ -236,6 +236,12 @@ func (r *Ring) Hear() {
 	r.Rang()
 }
 
+// End says that the connection has ended, before Hear: who writes is not to wait for its reader any more.
+func (r *Ring) End(err error) {
+	r.finish(err)
+	r.Rang()
+}
+
 // Until reads the connection until done, in the reader's place: for what is to come there. It fails as Read does.
 func (r *Ring) Until(done func() bool) error {
 	for {

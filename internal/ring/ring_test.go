@@ -158,6 +158,31 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// Before the peer's stream has left the connection, nobody reads that: the writer looks on its own, until End.
+func TestDeaf(t *testing.T) {
+	a, b, _, _ := pair(t, Least)
+	a.hears.Store(false)
+	done := make(chan error, 1)
+	go func() { _, err := a.Write(make([]byte, 3*Least)); done <- err }()
+	if _, err := io.ReadFull(b, make([]byte, 3*Least)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, err := a.Write(make([]byte, 3*Least)); done <- err }()
+	time.Sleep(10 * time.Millisecond)
+	a.End(io.EOF)
+	select {
+	case err := <-done:
+		if !errors.Is(err, io.ErrClosedPipe) {
+			t.Fatal(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits on")
+	}
+}
+
 // With pauses in which both sides park, each message is heard of all the same.
 func TestParked(t *testing.T) {
 	a, b, _, _ := pair(t, Least)
@@ -394,7 +419,7 @@ func TestHostile(t *testing.T) {
 		ours.Go(func() {
 			for range 50 {
 				if _, err := a.Write(make([]byte, 700)); err != nil {
-					if !errors.Is(err, ErrBroken) && !errors.Is(err, os.ErrDeadlineExceeded) {
+					if !errors.Is(err, ErrBroken) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 						t.Error(err)
 					}
 					return
