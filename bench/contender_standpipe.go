@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/msg"
 	"github.com/standpipe/standpipe/rpc"
 )
 
@@ -14,10 +15,19 @@ func init() {
 	const defaults = "handlers are plain functions, free to block"
 	register(contender{name: "standpipe", group: ours, over: "unix", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
 		note: "typed calls of a MessagePack struct of three fields, whose encoding has the size; one way by a stream of []byte; " + defaults,
-		dial: func(e *env) (client, error) { return standpipeDial(e, typedEnd{}) }})
+		dial: func(e *env) (client, error) { return standpipeDial(e, typedEnd{}, msg.RingAuto) }})
 	register(contender{name: "standpipe-raw", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
 		note: "values that are encoded already (rpc.Raw); one way by a stream of them; " + defaults,
-		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}) }})
+		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}, msg.RingAuto) }})
+	register(contender{name: "standpipe-off", group: ours, over: "unix", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
+		note: "as standpipe, with the ring off: all goes over the socket",
+		dial: func(e *env) (client, error) { return standpipeDial(e, typedEnd{}, msg.RingOff) }})
+	register(contender{name: "standpipe-raw-off", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
+		note: "as standpipe-raw, with the ring off",
+		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}, msg.RingOff) }})
+	register(contender{name: "standpipe-buffer", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
+		note: "values with a msg.Buffer, which the sender fills by a copy, and the receiver reads in place; calls answer with a Buffer that they fill by a copy, too",
+		dial: func(e *env) (client, error) { return standpipeDial(e, bufferEnd{}, msg.RingAuto) }})
 }
 
 // standpipeMost is the largest message; by default it is 16 MiB.
@@ -80,6 +90,20 @@ func standpipeServe(e *env) error {
 		}
 		return st.Send(sum)
 	})
+	rpc.Handle(s, "buffer.echo", func(ctx context.Context, in blob) (blob, error) {
+		return newBlob(ctx, rpc.PeerFrom(ctx), in.Data.Bytes())
+	})
+	rpc.HandleStream(s, "buffer.sink", func(_ context.Context, st *rpc.Stream[blob, uint64]) error {
+		var sum uint64
+		for b, err := range st.All() {
+			if err != nil {
+				return err
+			}
+			sum += touch(b.Data.Bytes())
+			b.Data.Release()
+		}
+		return st.Send(sum)
+	})
 	e.ready(e.socket())
 	return s.Serve(context.Background(), ln)
 }
@@ -90,8 +114,8 @@ type end interface {
 	stream(p *rpc.Peer, msg []byte, n int) error
 }
 
-func standpipeDial(e *env, how end) (client, error) {
-	p, err := rpc.Dial(context.Background(), e.addr, &rpc.DialConfig{MaxMessage: standpipeMost})
+func standpipeDial(e *env, how end, ring msg.RingMode) (client, error) {
+	p, err := rpc.Dial(context.Background(), e.addr, &rpc.DialConfig{MaxMessage: standpipeMost, Ring: ring})
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +136,7 @@ type typedEnd struct{}
 func (typedEnd) caller(p *rpc.Peer) caller { return typedCaller{p} }
 
 func (typedEnd) stream(p *rpc.Peer, msg []byte, n int) error {
-	return sinkStream(p, "typed.sink", msg, n)
+	return sinkStream(p, "typed.sink", n, func() ([]byte, error) { return msg, nil })
 }
 
 type typedCaller struct{ p *rpc.Peer }
@@ -127,7 +151,7 @@ type rawEnd struct{}
 func (rawEnd) caller(p *rpc.Peer) caller { return &rawCaller{p: p} }
 
 func (rawEnd) stream(p *rpc.Peer, msg []byte, n int) error {
-	return sinkStream(p, "raw.sink", rpc.Raw{Data: msg}, n)
+	return sinkStream(p, "raw.sink", n, func() (rpc.Raw, error) { return rpc.Raw{Data: msg}, nil })
 }
 
 type rawCaller struct {
@@ -144,14 +168,52 @@ func (k *rawCaller) call(req []byte) ([]byte, error) {
 	return k.out.Data, err
 }
 
-// sinkStream sends v n times, and waits for what the handler makes of it.
-func sinkStream[T any](p *rpc.Peer, method string, v T, n int) error {
+// blob is a value with a Buffer beside it.
+type blob struct {
+	Data msg.Buffer `json:"data"`
+}
+
+func newBlob(ctx context.Context, p *rpc.Peer, data []byte) (blob, error) {
+	b, err := p.NewBuffer(ctx, len(data))
+	copy(b.Bytes(), data)
+	return blob{b}, err
+}
+
+type bufferEnd struct{}
+
+func (bufferEnd) caller(p *rpc.Peer) caller { return &bufferCaller{p: p} }
+
+func (bufferEnd) stream(p *rpc.Peer, msg []byte, n int) error {
+	return sinkStream(p, "buffer.sink", n, func() (blob, error) { return newBlob(context.Background(), p, msg) })
+}
+
+type bufferCaller struct {
+	p    *rpc.Peer
+	last blob
+}
+
+func (k *bufferCaller) call(req []byte) ([]byte, error) {
+	k.last.Data.Release()
+	in, err := newBlob(context.Background(), k.p, req)
+	if err != nil {
+		return nil, err
+	}
+	k.last, err = rpc.Call[blob](context.Background(), k.p, "buffer.echo", in)
+	return k.last.Data.Bytes(), err
+}
+
+// sinkStream sends n values, and waits for what the handler makes of them.
+func sinkStream[T any](p *rpc.Peer, method string, n int, next func() (T, error)) error {
 	st, err := rpc.Open[uint64, T](context.Background(), p, method)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
 	for range n {
+		v, err := next()
+		if err != nil {
+			return err
+		}
 		if err := st.Send(v); err != nil {
 			return err
 		}

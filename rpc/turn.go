@@ -28,6 +28,7 @@ type turn struct {
 	changes  atomic.Uint32 // of state, or nearly: what has not changed between two looks was left alone
 	wake     chan struct{} // buffered: the reader is to read again
 	watching atomic.Bool
+	timer    *time.Timer // of lend
 }
 
 const (
@@ -146,16 +147,19 @@ func (p *Peer) lend() bool {
 	if p.waiting.Load() > 0 || p.ch.Buffered() || !t.change(reads, lent) {
 		return true
 	}
-	timer := time.NewTimer(tick)
-	defer timer.Stop()
-	for pause := tick; ; timer.Reset(pause) {
+	if t.timer == nil {
+		t.timer = time.NewTimer(tick)
+	}
+	t.timer.Reset(tick)
+	defer t.timer.Stop()
+	for pause := tick; ; t.timer.Reset(pause) {
 		seen := t.changes.Load()
 		select {
 		case <-t.wake:
 			return true
 		case <-p.ended:
 			return false
-		case <-timer.C:
+		case <-t.timer.C:
 		}
 		if t.changes.Load() != seen {
 			if !p.called.Load() || p.in.busy.Load() > 0 { // nothing else comes but what somebody waits for
