@@ -238,23 +238,15 @@ func (w *writer) unsent(b []byte, files []file) {
 	w.joined++
 }
 
-// goOver: the stream goes to the ring from the next write on.
+// goOver: the stream goes to the ring from the next write on, which is now, where nobody writes: until then the peer hears no bells on the
+// connection while it waits for room.
 func (w *writer) goOver(r *ring.Ring) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.next = r; !w.writing && w.err == nil && !w.closed {
 		w.writing = true
-		go w.drainNext()
+		go w.drainRest()
 	}
-}
-
-// drainNext has the stream leave at once: until then the peer hears no bells on the connection while it waits for room.
-func (w *writer) drainNext() {
-	w.mu.Lock()
-	for w.err == nil && (w.next != nil || len(w.rest)+len(w.pending) > 0) {
-		w.write(nil)
-	}
-	w.end()
 }
 
 const (

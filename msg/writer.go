@@ -212,9 +212,10 @@ func (w *writer) drain(direct [][]byte) error {
 	return w.end()
 }
 
+// drainRest writes until nothing is left, and the stream has gone where it is to go.
 func (w *writer) drainRest() {
 	w.mu.Lock()
-	for w.err == nil && len(w.rest)+len(w.pending) > 0 {
+	for w.err == nil && (w.next != nil || len(w.rest)+len(w.pending) > 0) {
 		w.write(nil)
 	}
 	w.end()

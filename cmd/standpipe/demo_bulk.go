@@ -26,7 +26,7 @@ const (
 
 // blob is the argument of "sum-of": the value is a few bytes, and the Buffer travels beside it.
 type blob struct {
-	Data msg.Buffer `codec:"data"`
+	Data msg.Buffer `json:"data"`
 }
 
 func sumOf(_ context.Context, in blob) (uint64, error) { return sumLines(in.Data.Bytes(), 0), nil }
@@ -55,19 +55,17 @@ func sink(conn net.Conn, here []byte, n int) error {
 	return err
 }
 
-// sinkOver sends bytes to sink.
-func sinkOver(conn net.Conn) func(b []byte) (uint64, error) {
-	return func(b []byte) (uint64, error) {
-		if _, err := conn.Write(binary.LittleEndian.AppendUint32(nil, bulkMark|uint32(len(b)))); err != nil {
-			return 0, err
-		}
-		if _, err := conn.Write(b); err != nil {
-			return 0, err
-		}
-		var sum [8]byte
-		_, err := io.ReadFull(conn, sum[:])
-		return binary.LittleEndian.Uint64(sum[:]), err
+// sumOver sends b to sink.
+func sumOver(conn net.Conn, b []byte) (uint64, error) {
+	if _, err := conn.Write(binary.LittleEndian.AppendUint32(nil, bulkMark|uint32(len(b)))); err != nil {
+		return 0, err
 	}
+	if _, err := conn.Write(b); err != nil {
+		return 0, err
+	}
+	var sum [8]byte
+	_, err := io.ReadFull(conn, sum[:])
+	return binary.LittleEndian.Uint64(sum[:]), err
 }
 
 // demoBulk moves bulkSize bytes to the service, which reads them: in a Buffer, and over sockets.
@@ -98,15 +96,16 @@ func demoBulk(ctx context.Context, w io.Writer, at demoHello, peer *rpc.Peer, sa
 		shared = shared && buffer.Shared()
 		data := buffer.Bytes()
 		for i := 0; i < len(data); i += lineSize {
-			data[i] = byte(i>>6 + turn)
+			data[i] = byte(i/lineSize + turn)
 		}
 		want := sumLines(data, 0)
-		for i, send := range []func([]byte) (uint64, error){
-			sinkOver(bare), sinkOver(tcp),
-			func([]byte) (uint64, error) { return rpc.Call[uint64](ctx, peer, "sum-of", blob{buffer}) }, // the last: the Buffer is gone then
+		for i, send := range [...]func() (uint64, error){
+			func() (uint64, error) { return sumOver(bare, data) },
+			func() (uint64, error) { return sumOver(tcp, data) },
+			func() (uint64, error) { return rpc.Call[uint64](ctx, peer, "sum-of", blob{buffer}) }, // the last: the Buffer is gone then
 		} {
 			began := time.Now()
-			sum, err := send(data)
+			sum, err := send()
 			took := time.Since(began)
 			if err == nil && sum != want {
 				err = errors.New("other bytes came than were sent")

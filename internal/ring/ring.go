@@ -128,15 +128,25 @@ func (r *Ring) Read(p []byte) (int, error) {
 			return r.take(p, n), nil
 		case err != nil:
 			return 0, err
-		case r.interrupts.Load():
-			return 0, os.ErrDeadlineExceeded
-		case r.over.Load():
-			return 0, net.ErrClosed
-		case end != nil:
-			return 0, *end
+		}
+		if err := r.stopped(end); err != nil {
+			return 0, err
 		}
 		r.await()
 	}
+}
+
+// stopped says why the reader, who has nothing, is not to wait. end is what it saw before it looked.
+func (r *Ring) stopped(end *error) error {
+	switch {
+	case r.interrupts.Load():
+		return os.ErrDeadlineExceeded
+	case r.over.Load():
+		return net.ErrClosed
+	case end != nil:
+		return *end
+	}
+	return nil
 }
 
 // available is R1: how much there is to read.
@@ -246,15 +256,11 @@ func (r *Ring) End(err error) {
 func (r *Ring) Until(done func() bool) error {
 	for {
 		end := r.end.Load()
-		switch {
-		case done():
+		if done() {
 			return nil
-		case r.interrupts.Load():
-			return os.ErrDeadlineExceeded
-		case r.over.Load():
-			return net.ErrClosed
-		case end != nil:
-			return *end
+		}
+		if err := r.stopped(end); err != nil {
+			return err
 		}
 		r.hear(r.data, r.room)
 	}
