@@ -64,7 +64,10 @@ func (b Buffer) Shared() bool { return b.m != nil && (b.m.made != nil || b.m.tak
 func (b Buffer) Valid() bool { return b.m != nil && b.m.here.Load() }
 
 // Release gives the memory back. A second Release, and one after Send, does nothing.
-func (b Buffer) Release() {
+func (b Buffer) Release() { b.release(false) }
+
+// release: where it is queued, the peer hears of it with what is sent next.
+func (b Buffer) release(queue bool) {
 	if b.m == nil || !b.m.here.CompareAndSwap(true, false) {
 		return
 	}
@@ -72,7 +75,7 @@ func (b Buffer) Release() {
 	case b.m.made != nil:
 		b.m.made.release()
 	case b.m.taken != nil:
-		b.m.taken.release()
+		b.m.taken.release(queue)
 	case checks:
 		b.poison()
 	}
@@ -88,7 +91,7 @@ func (b Buffer) sent(ch *Channel) {
 	case b.m.made != nil && b.m.made.maker != &ch.sh.maker:
 		b.m.made.release()
 	case b.m.taken != nil:
-		b.m.taken.release()
+		b.m.taken.release(false)
 	case b.m.made == nil && checks:
 		b.poison()
 	}

@@ -216,6 +216,7 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 		refs = appendRef(refs, r)
 	}
 	parts[0] = refs
+	ch.count(length)
 	err := ch.w.send(ctx, false, header{uint32(length), kindMessage, len(buffers)}, parts)
 	for _, b := range buffers {
 		b.sent(ch)
@@ -330,7 +331,14 @@ func (ch *Channel) Buffered() bool { return ch.r.ready() }
 // came together.
 func (ch *Channel) Queue(data ...[]byte) error { return ch.sendData(context.Background(), true, data) }
 
-// Flush writes what Queue has left.
+// QueueRelease releases buffers, and leaves it to the next Send or Flush to tell the peer: for who has something to send now.
+func (ch *Channel) QueueRelease(buffers ...Buffer) {
+	for _, b := range buffers {
+		b.release(true)
+	}
+}
+
+// Flush writes what Queue and QueueRelease have left.
 func (ch *Channel) Flush() { ch.w.flush() }
 
 // Interrupt makes a Recv that waits, or the next one, return ErrInterrupted. Nothing is lost by it: the Recv after that goes

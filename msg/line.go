@@ -254,8 +254,15 @@ const (
 	mostTold = 1 << 20          // bytes that wait because the peer does not read
 )
 
-// tell queues a frame about segments. It does not wait. eager: nor shall the frame.
-func (w *writer) tell(kind uint8, eager bool, numbers ...uint32) {
+// When a frame about segments is to leave:
+const (
+	queued = iota // with what is sent next
+	soon          // or after a while
+	eager         // at once
+)
+
+// tell queues a frame about segments. It does not wait.
+func (w *writer) tell(kind uint8, when int, numbers ...uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -269,8 +276,8 @@ func (w *writer) tell(kind uint8, eager bool, numbers ...uint32) {
 	}
 	w.pending = appendNumbers(w.pending, kind, numbers...)
 	switch {
-	case w.writing: // it leaves with what is under way, or the next
-	case eager:
+	case when == queued, w.writing: // it leaves with what is under way, or the next
+	case when == eager:
 		go w.flush()
 	case w.telling == nil:
 		w.telling = time.AfterFunc(tellTime, func() {

@@ -217,7 +217,7 @@ func (k *maker) retire(list []*made) {
 		}
 	}
 	k.free = slices.Delete(k.free, 0, len(list))
-	k.ch.w.tell(kindRetire, false, numbers...)
+	k.ch.w.tell(kindRetire, soon, numbers...)
 }
 
 // send: the Buffer is the peer's from now on.

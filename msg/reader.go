@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -204,7 +205,20 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	if h.buffers == 0 {
 		return r.data(h, m, []byte{})
 	}
-	head, err := r.whole(h.buffers * refSize)
+	var frame []byte // as a whole, where it is small: lent
+	if h.length <= mostLent {
+		if frame, err = r.lend(int(h.length)); err != nil {
+			return nil, err
+		}
+	}
+	next := func(n int) (b []byte, err error) {
+		if h.length > mostLent {
+			return r.whole(n)
+		}
+		b, frame = frame[:n:n], frame[n:]
+		return b, nil
+	}
+	head, err := next(h.buffers * refSize)
 	if err != nil {
 		return nil, err
 	}
@@ -212,8 +226,11 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Data, err = r.whole(data); err != nil {
+	if m.Data, err = next(data); err != nil {
 		return nil, err
+	}
+	if h.length > mostLent {
+		memory = m.Data
 	}
 	for _, ref := range refs {
 		var b Buffer
@@ -221,7 +238,10 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 			b, err = r.shared(ref)
 		} else {
 			var bytes []byte
-			if bytes, err = r.whole(ref.size); err == nil {
+			if bytes, err = next(ref.size); err == nil {
+				if h.length <= mostLent {
+					bytes = slices.Clone(bytes)
+				}
 				b = privateBuffer(bytes[:ref.size:ref.size])
 			}
 		}
@@ -234,7 +254,18 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 		}
 		m.Buffers = append(m.Buffers, b)
 	}
-	return m.Data, nil
+	return memory, nil
+}
+
+// lend is the next n bytes, until the next message. It can't be interrupted.
+func (r *reader) lend(n int) ([]byte, error) {
+	for r.j-r.i < n {
+		if err := r.fill(n); err != nil && !r.interrupted(err) {
+			return nil, unexpected(err)
+		}
+	}
+	r.i += n
+	return r.buf[r.i-n : r.i], nil
 }
 
 // data reads the data of a message without buffers, of which b is here, and the rest is unread or to come. A small one is

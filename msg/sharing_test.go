@@ -87,10 +87,10 @@ func TestForgedSegments(t *testing.T) {
 		forge func(t *testing.T, a, b *Channel)
 		want  string
 	}{
-		"release of what is unknown": {func(t *testing.T, a, b *Channel) { a.w.tell(kindRelease, true, 7) }, "releases segment 7"},
+		"release of what is unknown": {func(t *testing.T, a, b *Channel) { a.w.tell(kindRelease, eager, 7) }, "releases segment 7"},
 		"second release": {func(t *testing.T, a, b *Channel) {
 			sendShared(t, b, a, n, 1).Release()
-			a.w.tell(kindRelease, true, 1)
+			a.w.tell(kindRelease, eager, 1)
 		}, "releases segment 1"},
 		"release of what was not sent": {func(t *testing.T, a, b *Channel) {
 			got, err := b.NewBuffer(t.Context(), n)
@@ -98,9 +98,9 @@ func TestForgedSegments(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(got.Release)
-			a.w.tell(kindRelease, true, 1)
+			a.w.tell(kindRelease, eager, 1)
 		}, "releases segment 1"},
-		"retire of what is unknown": {func(t *testing.T, a, b *Channel) { a.w.tell(kindRetire, true, 9) }, "gives up segment 9"},
+		"retire of what is unknown": {func(t *testing.T, a, b *Channel) { a.w.tell(kindRetire, eager, 9) }, "gives up segment 9"},
 		"retire of what was sent": {func(t *testing.T, a, b *Channel) {
 			got := sendShared(t, a, b, n, 5)
 			t.Cleanup(func() {
@@ -109,7 +109,7 @@ func TestForgedSegments(t *testing.T) {
 				}
 				got.Release()
 			})
-			a.w.tell(kindRetire, true, 1)
+			a.w.tell(kindRetire, eager, 1)
 		}, "gives up segment 1"},
 		"reference to what is unknown": {func(t *testing.T, a, b *Channel) { refer(t, a, 3, n) }, "segment 3, which is not known"},
 		"sent twice": {func(t *testing.T, a, b *Channel) {

@@ -96,7 +96,7 @@ func (k *taker) buffer(r ref) (Buffer, error) {
 	}
 	if k.copies {
 		b := privateBuffer(append(make([]byte, 0, r.size), t.mem.Bytes()[:r.size]...))
-		k.ch.w.tell(kindRelease, r.size >= eagerRelease, t.number)
+		k.ch.w.tell(kindRelease, urgency(false, r.size), t.number)
 		return b, nil
 	}
 	t.here = true
@@ -109,8 +109,18 @@ func (k *taker) buffer(r ref) (Buffer, error) {
 // eagerRelease: so much memory is given back at once, not with what is sent next.
 const eagerRelease = 1 << 20
 
+func urgency(queue bool, size int) int {
+	switch {
+	case queue:
+		return queued
+	case size >= eagerRelease:
+		return eager
+	}
+	return soon
+}
+
 // release gives a Buffer's segment back to its maker.
-func (t *taken) release() {
+func (t *taken) release(queue bool) {
 	k := t.taker
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -122,7 +132,7 @@ func (t *taken) release() {
 	if checks {
 		t.mem.Protect(true, false)
 	}
-	k.ch.w.tell(kindRelease, t.size >= eagerRelease, t.number)
+	k.ch.w.tell(kindRelease, urgency(queue, t.size), t.number)
 }
 
 // retired: the maker gives up a segment.

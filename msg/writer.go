@@ -35,6 +35,7 @@ type writer struct {
 	broken   bool        // the write under way was told to end
 	turning  bool        // the write under way, or rest, ends the stream on the connection: it goes on in next
 	telling  *time.Timer // until what tell has queued is written
+	unseen   int         // frames in the ring of which the reader was not told
 	files    []file      // to go with what is pending
 	beside   []announcement
 	besides  bool // a goroutine writes them
@@ -48,6 +49,7 @@ const (
 	mostWrites = 3         // of a sender, for itself and others
 	mostQueued = 16        // frames that Queue leaves to others: the peer is to have something to do meanwhile
 	highWater  = 256 << 10 // pending bytes above which senders wait
+	mostHead   = 64        // a header, and a few releases before it
 )
 
 func (w *writer) init(l *line, leave func(), hello []byte, err error) {
@@ -77,7 +79,7 @@ func (w *writer) resumes() bool { return resumes || w.ring != nil }
 func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte) error {
 	w.mu.Lock()
 	if w.ring != nil {
-		if done, err := w.try(h, parts); done {
+		if done, err := w.try(queue, h, parts); done {
 			return err
 		}
 	}
@@ -133,25 +135,39 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 
 // try writes a frame into the ring, if nothing is before it and there is room: the usual case. The lock is held, and given
 // back where it says done.
-func (w *writer) try(h header, parts [][]byte) (done bool, err error) {
-	if w.writing || w.large > 0 || w.err != nil || w.closed || len(w.rest)+len(w.pending) > 0 {
+func (w *writer) try(queue bool, h header, parts [][]byte) (done bool, err error) {
+	var head [mostHead]byte
+	before := len(w.pending) // of tell
+	if w.writing || w.large > 0 || w.err != nil || w.closed || len(w.rest)+len(w.files) > 0 || before > mostHead-headerSize {
 		return false, nil
 	}
-	var head [headerSize]byte
-	done, bell, err := w.ring.TryWrite(appendHeader(head[:0], h), parts)
+	b := append(head[:0], w.pending...)
+	if done, err = w.ring.TryWrite(appendHeader(b, h), parts); done && before > 0 {
+		w.pending, w.joined = w.pending[:0], 0
+	}
 	switch {
 	case err != nil:
 		w.err = broken(err)
 		w.mu.Unlock()
 		w.line.c.Close()
 		return true, w.err
-	case done:
+	case done && queue && w.unseen < mostQueued:
+		w.unseen++
 		w.mu.Unlock()
-		if bell {
-			w.line.Bell() // where that fails, the reader hears of it
-		}
+	case done:
+		w.show()
 	}
 	return done, nil
+}
+
+// show tells the reader of the ring what is there. The lock is held, and given back.
+func (w *writer) show() {
+	w.unseen = 0
+	bell := w.ring.Publish()
+	w.mu.Unlock()
+	if bell {
+		w.line.Bell() // where that fails, the reader hears of it
+	}
 }
 
 // breakOff lets senders go that wait.
@@ -168,12 +184,17 @@ func (w *writer) breakOff() {
 // flush writes what is pending, if nobody does.
 func (w *writer) flush() {
 	w.mu.Lock()
-	if w.writing || w.err != nil || len(w.pending) == 0 {
+	switch {
+	case w.writing || w.err != nil:
 		w.mu.Unlock()
-		return
+	case len(w.pending) > 0:
+		w.writing = true
+		w.drain(nil)
+	case w.unseen > 0:
+		w.show()
+	default:
+		w.mu.Unlock()
 	}
-	w.writing = true
-	w.drain(nil)
 }
 
 // drain is called by the writer, who has set writing, with the lock held, and gives both back. The direct parts
@@ -324,6 +345,10 @@ func (w *writer) abort(reason string) {
 func (w *writer) finish() {
 	w.mu.Lock()
 	w.closed = true
+	if w.unseen > 0 && !w.writing && w.err == nil {
+		w.show()
+		w.mu.Lock()
+	}
 	if w.err == nil && (w.joined > 0 || w.writing && w.batch > 0) { // more than a hello
 		w.deadline = time.Now().Add(closeTime)
 		w.stream().SetWriteDeadline(w.deadline)

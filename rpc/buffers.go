@@ -20,11 +20,21 @@ import (
 // Where all memory that may be shared (MaxShared) is in use, it waits for some to be released until ctx ends; the error says who has it then.
 // What was in the memory before is there still.
 func (p *Peer) NewBuffer(ctx context.Context, n int) (msg.Buffer, error) {
+	if b, err := p.ch.NewBuffer(never, n); !errors.Is(err, context.Canceled) {
+		return b, err
+	}
 	p.waiting.Add(1) // releases must be read
 	defer p.waiting.Add(-1)
 	p.readOn()
 	return p.ch.NewBuffer(ctx, n)
 }
+
+// never is a context for what is not to wait.
+var never = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // A Parcel is a value with Buffers beside it that it does not refer to: for Protobuf messages and Raws, which can't have fields of type
 // msg.Buffer. What is encoded is Value alone; whoever does not use a Parcel gets that, without the Buffers.
@@ -49,26 +59,39 @@ func (p *Parcel[T]) held() reflect.Type         { return reflect.TypeFor[T]() }
 // Keep makes received Buffers stay when the handler of ctx has returned, which releases all others that came with its call or stream. Whoever
 // keeps one has to Release it.
 func Keep(ctx context.Context, buffers ...msg.Buffer) {
-	if c := callFrom(ctx); c != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.received = slices.DeleteFunc(c.received, func(b msg.Buffer) bool { return slices.Contains(buffers, b) })
+	c := callFrom(ctx)
+	if c == nil {
+		return
+	}
+	if m := c.more.Load(); m != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.received = slices.DeleteFunc(m.received, func(b msg.Buffer) bool { return slices.Contains(buffers, b) })
 	}
 }
 
 // receive: the handler's until it returns.
 func (c *callContext) receive(buffers []msg.Buffer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.received = append(slices.DeleteFunc(c.received, func(b msg.Buffer) bool { return !b.Valid() }), buffers...)
+	if len(buffers) == 0 {
+		return
+	}
+	m := c.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.received = append(slices.DeleteFunc(m.received, func(b msg.Buffer) bool { return !b.Valid() }), buffers...)
 }
 
-func (c *callContext) releaseReceived() {
-	c.mu.Lock()
-	list := c.received
-	c.received = nil
-	c.mu.Unlock()
-	releaseAll(list)
+// takeReceived is what the handler has not kept.
+func (c *callContext) takeReceived() []msg.Buffer {
+	m := c.more.Load()
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := m.received
+	m.received = nil
+	return list
 }
 
 func releaseAll(list []msg.Buffer) {

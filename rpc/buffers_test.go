@@ -349,3 +349,31 @@ func TestNewBufferExhausted(t *testing.T) {
 		b.Release()
 	}
 }
+
+// What a handler returns may lie in the Buffer that it was given, which goes back when the result has been written, not before.
+func TestResultInBuffer(t *testing.T) {
+	type image struct{ Data msg.Buffer }
+	s := rpc.NewServer(&rpc.ServerConfig{Log: quiet})
+	rpc.Handle(s, "typed", func(_ context.Context, in image) ([]byte, error) { return in.Data.Bytes(), nil })
+	rpc.Handle(s, "raw", func(_ context.Context, in image) (rpc.Raw, error) {
+		return rpc.Raw{Codec: rpc.MessagePack, Data: append([]byte{0xc6, 0, 0x10, 0, 0}, in.Data.Bytes()...)}, nil
+	})
+	rpc.Handle(s, "same", func(_ context.Context, in image) (image, error) { return in, nil })
+	serve(t, s, func(t *testing.T, dial func(cfg *rpc.DialConfig) *rpc.Peer) {
+		p := dial(nil)
+		for i := range 20 {
+			const n = 1 << 20
+			for _, method := range []string{"typed", "raw"} {
+				b, err := rpc.Call[[]byte](t.Context(), p, method, image{filled(t, p, n, byte(i))})
+				if err != nil || bytes.Count(b, []byte{byte(i)}) != n {
+					t.Fatal(method, len(b), err)
+				}
+			}
+			out, err := rpc.Call[image](t.Context(), p, "same", image{filled(t, p, n, byte(i))})
+			if err != nil || !isFilled(out.Data, n, byte(i)) {
+				t.Fatal(out.Data.Len(), err)
+			}
+			out.Data.Release()
+		}
+	})
+}

@@ -223,7 +223,9 @@ func (o *outgoing) answer(f frame, m packet) (err error) {
 		c.keep(f.value, m)
 		c.beside = o.p.takeBuffers()
 	}
-	o.p.waiting.Add(-1)
+	if o.p.waiting.Add(-1) > 0 {
+		o.p.woke = true
+	}
 	c.ready <- struct{}{}
 	return nil
 }

@@ -10,9 +10,15 @@ import (
 )
 
 // callContext is a handler's context. It is its own kind because most handlers never look at it: then it costs no channel,
-// no timer and no entry in a table.
+// no timer, no entry in a table, and three words of garbage.
 type callContext struct {
-	p      *Peer
+	p    *Peer
+	more atomic.Pointer[callState] // made when it is needed
+	over atomic.Bool               // the handler has returned
+}
+
+// callState is what few callContexts need.
+type callState struct {
 	stream *stream // a stream's
 	meta   []byte  // the caller's metadata, a block
 	end    time.Time
@@ -20,13 +26,24 @@ type callContext struct {
 
 	mu    sync.Mutex
 	err   error
-	over  bool          // the handler has returned
 	done  chan struct{} // made when it is asked for
 	after map[*func()]struct{}
 
 	received []msg.Buffer // to be released when the handler has returned
+	reply    *replyMetadata
+}
 
-	reply atomic.Pointer[replyMetadata] // its contents are of mu
+// state makes the state where there is none.
+func (c *callContext) state() *callState {
+	if m := c.more.Load(); m != nil {
+		return m
+	}
+	c.more.CompareAndSwap(nil, &callState{})
+	m := c.more.Load()
+	if c.over.Load() { // finish may have missed it
+		m.stop(context.Canceled)
+	}
+	return m
 }
 
 var closed = func() chan struct{} {
@@ -53,67 +70,85 @@ func (cs *contexts) make() *callContext {
 
 // limit ends c when the time is up.
 func (c *callContext) limit(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.end = time.Now().Add(d)
-	c.timer = time.AfterFunc(d, func() { c.cancel(context.DeadlineExceeded) })
+	m := c.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end = time.Now().Add(d)
+	m.timer = time.AfterFunc(d, func() { c.cancel(context.DeadlineExceeded) })
 }
 
 // finish: the handler has returned.
 func (c *callContext) finish() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over = true
-	c.stop(context.Canceled)
+	c.over.Store(true)
+	if m := c.more.Load(); m != nil {
+		m.stop(context.Canceled)
+	}
 }
 
 func (c *callContext) cancel(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil && c.stream != nil {
-		go c.stream.stopped(&Error{Code: CodeOf(err), Message: "the call was ended: " + err.Error(), cause: err})
+	m := c.state()
+	if m.stop(err) && m.stream != nil {
+		go m.stream.stopped(&Error{Code: CodeOf(err), Message: "the call was ended: " + err.Error(), cause: err})
 	}
-	c.stop(err)
 }
 
-// stop: mu is held.
-func (c *callContext) stop(err error) {
-	if c.err != nil {
-		return
+// stop ends the context; true: it had not ended.
+func (m *callState) stop(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return false
 	}
-	c.err = err
-	if c.timer != nil {
-		c.timer.Stop()
+	m.err = err
+	if m.timer != nil {
+		m.timer.Stop()
 	}
-	if c.done != nil {
-		close(c.done)
+	if m.done != nil {
+		close(m.done)
 	}
-	for f := range c.after {
+	for f := range m.after {
 		go (*f)()
 	}
-	c.after = nil
+	m.after = nil
+	return true
 }
 
 // Deadline is a method of context.Context, as the next three.
-func (c *callContext) Deadline() (time.Time, bool) { return c.end, !c.end.IsZero() }
+func (c *callContext) Deadline() (time.Time, bool) {
+	m := c.more.Load()
+	if m == nil {
+		return time.Time{}, false
+	}
+	return m.end, !m.end.IsZero()
+}
 
 func (c *callContext) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.done != nil:
-	case c.err != nil:
-		c.done = closed
-	default:
-		c.done = make(chan struct{})
+	if c.more.Load() == nil && c.over.Load() {
+		return closed
 	}
-	return c.done
+	m := c.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.done != nil:
+	case m.err != nil:
+		m.done = closed
+	default:
+		m.done = make(chan struct{})
+	}
+	return m.done
 }
 
 func (c *callContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	if m := c.more.Load(); m != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.err
+	}
+	if c.over.Load() {
+		return context.Canceled
+	}
+	return nil
 }
 
 type callKey struct{}
@@ -127,21 +162,22 @@ func (c *callContext) Value(key any) any {
 
 // AfterFunc is what package context looks for in a parent that is not its own, to spare a goroutine for each child.
 func (c *callContext) AfterFunc(f func()) (stop func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
+	m := c.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
 		go f()
 		return func() bool { return false }
 	}
-	if c.after == nil {
-		c.after = map[*func()]struct{}{}
+	if m.after == nil {
+		m.after = map[*func()]struct{}{}
 	}
-	c.after[&f] = struct{}{}
+	m.after[&f] = struct{}{}
 	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		_, waits := c.after[&f]
-		delete(c.after, &f)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		_, waits := m.after[&f]
+		delete(m.after, &f)
 		return waits
 	}
 }

@@ -161,8 +161,12 @@ func WithReply(ctx context.Context, header, trailer *Metadata) context.Context {
 
 // MetadataFrom, in a handler, is what the caller sent. It is a copy.
 func MetadataFrom(ctx context.Context) Metadata {
-	if c := callFrom(ctx); c != nil {
-		return parseMetadata(c.meta)
+	c := callFrom(ctx)
+	if c == nil {
+		return nil
+	}
+	if m := c.more.Load(); m != nil {
+		return parseMetadata(m.meta)
 	}
 	return nil
 }
@@ -185,16 +189,13 @@ func setMetadata(ctx context.Context, md Metadata, of func(*replyMetadata) *Meta
 	if c == nil {
 		return errNoHandler
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.reply.Load()
-	if r == nil {
-		r = &replyMetadata{}
-		c.reply.Store(r)
-	}
+	m := c.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.answer()
 	at := of(r)
 	all := at.with(md)
-	if at == &r.header && r.headerSent || r.sent || c.over {
+	if at == &r.header && r.headerSent || r.sent || c.over.Load() {
 		return errors.New("rpc: the metadata has left already")
 	}
 	if err := all.check(); err != nil {
@@ -210,7 +211,7 @@ func SendHeader(ctx context.Context, md Metadata) error {
 	if err := SetHeader(ctx, md); err != nil {
 		return err
 	}
-	if s := callFrom(ctx).stream; s != nil {
+	if s := callFrom(ctx).state().stream; s != nil {
 		s.send.Lock()
 		defer s.send.Unlock()
 		return s.sendHeader(true)
@@ -224,15 +225,20 @@ type replyMetadata struct {
 	headerSent, sent bool
 }
 
+// answer: mu is held.
+func (m *callState) answer() *replyMetadata {
+	if m.reply == nil {
+		m.reply = &replyMetadata{}
+	}
+	return m.reply
+}
+
 // takeHeader is what of the header has not been sent; it counts as sent from now on.
 func (c *callContext) takeHeader() Metadata {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.reply.Load()
-	if r == nil {
-		r = &replyMetadata{}
-		c.reply.Store(r)
-	}
+	m := c.state()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.answer()
 	if r.headerSent {
 		return nil
 	}
@@ -242,12 +248,16 @@ func (c *callContext) takeHeader() Metadata {
 
 // takeReply is what is to go with the close frame.
 func (c *callContext) takeReply() (header, trailer Metadata) {
-	r := c.reply.Load()
+	m := c.more.Load()
+	if m == nil {
+		return nil, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.reply
 	if r == nil {
 		return nil, nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	r.sent = true
 	if !r.headerSent {
 		header = r.header

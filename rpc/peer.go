@@ -127,7 +127,10 @@ type Peer struct {
 	out  outgoing
 	in   incoming
 	turn turn
-	got  msg.Message // of who has the turn
+	// Of who has the turn:
+	got  msg.Message
+	more bool // the next frame is here
+	woke bool // an answer has woken one of several callers
 }
 
 func newPeer(c net.Conn, o options, dialer bool) *Peer {
@@ -256,7 +259,7 @@ func (p *Peer) receive() (lendable bool, run *served, err error) {
 	if err != nil {
 		return false, nil, err
 	}
-	if p.ch.Buffered() && !p.batch.Load() {
+	if p.more = p.ch.Buffered(); p.more && !p.batch.Load() {
 		p.batch.Store(true)
 	}
 	m := packet{p.got.Data, memory}
@@ -266,11 +269,14 @@ func (p *Peer) receive() (lendable bool, run *served, err error) {
 	if err != nil {
 		return false, nil, p.dies(err)
 	}
-	if p.batch.Load() && !p.ch.Buffered() {
+	if batch := p.batch.Load(); !p.more && (batch || p.woke) {
+		p.woke = false
 		if run == nil {
 			runtime.Gosched() // those who were woken may send
 		}
-		p.endBatch()
+		if batch {
+			p.endBatch()
+		}
 	}
 	return lendable, run, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,10 +40,11 @@ type served struct {
 	ctx    *callContext
 	stream *stream // a stream's
 
-	small []byte // memory for a small value
-	data  []byte // the memory of another one
-	value []byte // a unary call's, in one of the two
-	held  int64  // of value, see Peer.hold
+	small []byte       // memory for a small value
+	data  []byte       // the memory of another one
+	value []byte       // a unary call's, in one of the two
+	with  []msg.Buffer // received with it
+	held  int64        // of value and with, see Peer.hold
 
 	buf    []byte // memory for out
 	out    []byte // the close frame; a handler of a unary call appends its result,
@@ -174,13 +176,13 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	c.codec = in.codecs[f.codec]
 	c.ctx.p = p
 	if len(f.meta) > 0 {
-		c.ctx.meta = append([]byte(nil), f.meta...)
+		c.ctx.state().meta = append([]byte(nil), f.meta...)
 	}
 	in.calls[f.stream] = c
 	if f.has(flagStream) {
 		s := newStream(p, f.stream, false, in.window)
 		s.ctx, s.hctx, s.codec = c.ctx, c.ctx, c.codec
-		c.stream, c.ctx.stream = s, s
+		c.stream, c.ctx.state().stream = s, s
 	}
 	const longest = uint64(100 * 365 * 24 * time.Hour)
 	if f.timeout != 0 && f.timeout < longest {
@@ -190,8 +192,9 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 		go c.start()
 		return nil, nil
 	}
-	c.ctx.received = p.takeBuffers()
-	c.held = int64(len(f.value)) + private(c.ctx.received)
+	c.with = p.takeBuffers()
+	c.ctx.receive(c.with)
+	c.held = int64(len(f.value)) + private(c.with)
 	if len(f.value) <= smallValue {
 		c.small = append(c.small[:0], f.value...)
 		c.value = c.small
@@ -201,7 +204,7 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	}
 	if in.few < fewCalls {
 		in.few++ // handlers need a large stack, which the reader of a connection with few calls need not have
-	} else if how.quick(p.ch.Buffered()) {
+	} else if how.quick(p.more) {
 		return c, nil
 	}
 	go c.start()
@@ -311,17 +314,24 @@ func (c *served) end(failed *Error) {
 	p.release(c.held)
 	p.in.forget(c.number)
 	p.quick(len(c.out) + len(c.tail))
-	if failed == nil && len(c.beside) > 0 {
+	if failed != nil {
+		releaseAll(c.beside) // of a result that is not sent
+		c.beside = nil
+	}
+	received := slices.DeleteFunc(c.ctx.takeReceived(), func(b msg.Buffer) bool { return slices.Contains(c.beside, b) })
+	defer releaseAll(received)
+	if len(c.tail) == 0 { // which may lie in them
+		p.ch.QueueRelease(received...)
+	}
+	if len(c.beside) > 0 {
 		refused := unsendable(p.ch.SendBuffers(context.Background(), c.beside, c.out, c.tail))
 		if refused == nil {
-			c.ctx.releaseReceived()
 			return
 		}
+		releaseAll(c.beside)
 		failed = Errorf(Internal, "the result of %q can't be sent: %w", c.m.name, refused)
 		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
 	}
-	releaseAll(c.beside) // of a result that is not sent
-	c.ctx.releaseReceived()
 	p.sendQuick(c.out, c.tail) // its errors end the connection, which the reader sees
 }
 

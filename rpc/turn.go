@@ -144,7 +144,7 @@ func (p *Peer) watch() {
 // lend returns when the turn is the reader's again, or, with false, when the connection has ended.
 func (p *Peer) lend() bool {
 	t := &p.turn
-	if p.waiting.Load() > 0 || p.ch.Buffered() || !t.change(reads, lent) {
+	if p.waiting.Load() > 0 || p.more || !t.change(reads, lent) {
 		return true
 	}
 	if t.timer == nil {
@@ -184,7 +184,7 @@ func (p *Peer) lend() bool {
 // lent.
 func (p *Peer) giveBack(long bool) {
 	t := &p.turn
-	if !long && p.waiting.Load() == 0 && !p.ch.Buffered() {
+	if !long && p.waiting.Load() == 0 && !p.more {
 		t.change(called, lent)
 		if p.waiting.Load() == 0 {
 			return

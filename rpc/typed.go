@@ -89,7 +89,7 @@ func Handle[In, Out any](s *Server, method string, h func(context.Context, In) (
 func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, In) (Out, error)) *route {
 	ins, outs := kindOf[In](), kindOf[Out]()
 	run := func(c *served, in *In, out *Out) (err error) {
-		if err := ins.decode(c.codec, c.value, in, c.ctx.received); err != nil {
+		if err := ins.decode(c.codec, c.value, in, c.with); err != nil {
 			return Errorf(InvalidArgument, "the %s value of %q can't be decoded as %T: %w", c.codec.Name(), method, *in, err)
 		}
 		if len(s.cfg.Wrap) == 0 {

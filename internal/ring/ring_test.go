@@ -92,15 +92,15 @@ func send(r *Ring, total int64, rnd *rand.Rand, most int) error {
 		n := min(int64(1+rnd.IntN(most)), total-at)
 		noise(at, p[:n])
 		if rnd.IntN(4) == 0 {
-			ok, bell, err := r.TryWrite(p[:n/3], [][]byte{p[n/3 : n/2], p[n/2 : n]})
+			ok, err := r.TryWrite(p[:n/3], [][]byte{p[n/3 : n/2], p[n/2 : n]})
 			if err != nil {
 				return err
 			}
-			if bell {
-				r.link.Bell()
-			}
 			if ok {
 				at += n
+				if (at == total || rnd.IntN(3) > 0) && r.Publish() { // or what comes next has to
+					r.link.Bell()
+				}
 				continue
 			}
 		}

@@ -9,26 +9,28 @@ import (
 // microseconds; to look costs a core that somebody else may want. So it looks only while it has paid lately.
 type spinner struct {
 	pure    time.Duration // looking without giving the processor away
-	fails   int           // looks in vain, one after the other
+	credit  int           // what looks have paid lately
 	skipped int           // waits without a look
 	banned  time.Time     // until then somebody else wants the processor
 	ban     time.Duration
 }
 
 const (
-	mostSpin  = 50 * time.Microsecond
-	mostPure  = 5 * time.Microsecond
-	someFails = 4
-	probeAt   = 32                     // every so many waits without a look, one looks again
-	stolen    = 500 * time.Microsecond // between two looks: somebody else had the processor, for a whole slice of time
-	leastBan  = 10 * time.Millisecond
-	mostBan   = 640 * time.Millisecond
+	mostSpin   = 50 * time.Microsecond
+	mostPure   = 5 * time.Microsecond
+	mostCredit = 32
+	lossOfOne  = 1                      // of credit, for a look in vain
+	probeAt    = 32                     // every so many waits without a look, one looks again
+	stolen     = 500 * time.Microsecond // between two looks: somebody else had the processor, for a whole slice of time
+	leastBan   = 10 * time.Millisecond
+	mostBan    = 640 * time.Millisecond
 )
 
 func (s *spinner) init() {
 	if runtime.NumCPU() > 1 {
 		s.pure = mostPure
 	}
+	s.credit = mostCredit / 2
 }
 
 // spin looks until ready, or until it does not pay any more: false.
@@ -39,7 +41,7 @@ func (s *spinner) spin(ready func() bool) bool {
 		}
 		pause()
 	}
-	if s.fails >= someFails {
+	if s.credit <= 0 {
 		if s.skipped++; s.skipped < probeAt {
 			return false
 		}
@@ -52,7 +54,7 @@ func (s *spinner) spin(ready func() bool) bool {
 	last := time.Duration(0)
 	for i := 1; ; i++ {
 		if ready() {
-			s.fails = 0
+			s.credit = min(s.credit+1, mostCredit)
 			return true
 		}
 		if last < s.pure {
@@ -70,7 +72,7 @@ func (s *spinner) spin(ready func() bool) bool {
 			return ready()
 		}
 		if last = now; now > mostSpin {
-			s.fails++
+			s.credit = max(s.credit-lossOfOne, 0)
 			if s.ban > 0 {
 				s.ban /= 2
 			}

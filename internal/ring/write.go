@@ -14,6 +14,11 @@ func (r *Ring) Write(p []byte) (int, error) {
 	if r.end.Load() != nil {
 		return 0, io.ErrClosedPipe
 	}
+	if r.Publish() { // or the reader could not make room
+		if err := r.link.Bell(); err != nil {
+			return 0, err
+		}
+	}
 	n := 0
 	for n < len(p) {
 		free, err := r.free(len(p) - n)
@@ -46,30 +51,38 @@ func (r *Ring) WriteBuffers(b *net.Buffers) (sum int64, err error) {
 	return sum, err
 }
 
-// TryWrite writes head and parts if there is room for all of it now, and otherwise nothing. Where it says bell, Bell of the Link is owed.
-func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok, bell bool, err error) {
+// TryWrite writes head and parts if there is room for all of it now, and otherwise nothing. The reader is not told before Publish, or
+// the next Write.
+func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok bool, err error) {
 	sum := len(head)
 	for _, p := range parts {
 		sum += len(p)
 	}
 	if r.end.Load() != nil {
-		return false, false, io.ErrClosedPipe
+		return false, io.ErrClosedPipe
 	}
 	free, err := r.free(sum)
 	if err != nil || free < uint64(sum) || r.over.Load() {
-		return false, false, err
+		return false, err
 	}
 	mask := r.window - 1
 	copyIn(r.out, head, r.head, mask)
-	at := r.head + uint64(len(head))
+	r.head += uint64(len(head))
 	for _, p := range parts {
-		copyIn(r.out, p, at, mask)
-		at += uint64(len(p))
+		copyIn(r.out, p, r.head, mask)
+		r.head += uint64(len(p))
 	}
-	r.head = at
+	return true, nil
+}
+
+// Publish tells the reader what TryWrite has written. Where it says bell, Bell of the Link is owed.
+func (r *Ring) Publish() (bell bool) {
+	if r.mine.head.Load() == r.head {
+		return false
+	}
 	released()
-	r.mine.head.Store(at)
-	return true, r.owed(), nil
+	r.mine.head.Store(r.head)
+	return r.owed()
 }
 
 // put is W1: it writes at most free bytes of p, and says that they are there.
