@@ -264,19 +264,23 @@ const (
 // tell queues a frame about segments. It does not wait.
 func (w *writer) tell(kind uint8, when int, numbers ...uint32) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	switch {
 	case w.err != nil || w.closed:
+		w.mu.Unlock()
 		return
 	case len(w.pending) > mostTold+highWater:
 		w.err = protocolError("the peer sends buffers, but does not read their releases")
 		w.cond.Broadcast()
+		w.mu.Unlock()
 		go w.line.c.Close()
 		return
 	}
 	w.pending = appendNumbers(w.pending, kind, numbers...)
 	switch {
 	case when == queued, w.writing: // it leaves with what is under way, or the next
+	case when == eager && w.slip():
+		w.show()
+		return
 	case when == eager:
 		go w.flush()
 	case w.telling == nil:
@@ -287,6 +291,7 @@ func (w *writer) tell(kind uint8, when int, numbers ...uint32) {
 			w.flush()
 		})
 	}
+	w.mu.Unlock()
 }
 
 // broken is err as Recv and Send show it.

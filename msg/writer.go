@@ -160,9 +160,26 @@ func (w *writer) try(queue bool, h header, parts [][]byte) (done bool, err error
 	return done, nil
 }
 
-// show tells the reader of the ring what is there. The lock is held, and given back.
+// slip puts what is pending into the ring, if it may go there and there is room. The lock is held; show is to follow.
+func (w *writer) slip() bool {
+	if w.ring == nil || w.writing || w.large > 0 || w.err != nil || w.closed || len(w.rest)+len(w.files) > 0 {
+		return false
+	}
+	ok, _ := w.ring.TryWrite(w.pending, nil) // who writes next sees what is wrong
+	if ok {
+		Free(w.pending)
+		w.pending, w.joined = nil, 0
+	}
+	return ok
+}
+
+// show tells the reader of the ring, if there is one, what is there. The lock is held, and given back.
 func (w *writer) show() {
 	w.unseen = 0
+	if w.ring == nil {
+		w.mu.Unlock()
+		return
+	}
 	bell := w.ring.Publish()
 	w.mu.Unlock()
 	if bell {
@@ -187,13 +204,11 @@ func (w *writer) flush() {
 	switch {
 	case w.writing || w.err != nil:
 		w.mu.Unlock()
-	case len(w.pending) > 0:
-		w.writing = true
-		w.drain(nil)
-	case w.unseen > 0:
+	case w.slip(), len(w.pending) == 0:
 		w.show()
 	default:
-		w.mu.Unlock()
+		w.writing = true
+		w.drain(nil)
 	}
 }
 

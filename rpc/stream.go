@@ -46,6 +46,7 @@ type stream struct {
 	given   int64 // credit that the other side has left
 	owed    int64 // what the user has taken, and the other side was not told of
 	window  int64
+	shared  int64 // the most bytes of shared memory in a frame that came
 
 	header    Metadata
 	gotHeader bool
@@ -112,6 +113,7 @@ func (s *stream) push(f frame, m packet) error {
 		beside = s.p.takeBuffers()
 	}
 	n := int64(len(m.data)) + bytesOf(beside)
+	s.shared = max(s.shared, bytesOf(beside)-private(beside))
 	wanted := false
 	defer func() {
 		if !wanted {
@@ -383,7 +385,8 @@ func (s *stream) consumed(n int64) int64 {
 	if s.inEnd != nil || s.outEnd != nil && !s.ours {
 		return 0
 	}
-	if n > 0 && s.in.empty() && s.given < s.window/2 && s.window < mostWindow {
+	most := max(mostWindow, min(2*s.shared, maxCredit/2)) // two at once: one is filled while the other is read
+	if n > 0 && s.in.empty() && s.given < s.window/2 && s.window < most {
 		s.owed += s.window
 		s.window *= 2
 	}
