@@ -282,6 +282,13 @@ func (s *stream) stopped(err *Error) {
 	s.stopWith(err)
 }
 
+// current makes the stream end now where the opener's context has ended, and nobody has had the time to say so.
+func (s *stream) current() {
+	if s.ours && s.ctx.Err() != nil {
+		s.stopped(contextError(s.ctx))
+	}
+}
+
 // finished tells the interceptors around Open. mu is held.
 func (s *stream) finished() {
 	s.done = true
@@ -336,6 +343,7 @@ func (s *stream) finish() (overrun *Error) {
 // next is the next value, valid until the next call, with the Buffers beside it; owned is its memory, to be freed, where it has its own.
 // recv is held.
 func (s *stream) next() (value, owned []byte, beside []msg.Buffer, err error) {
+	s.current()
 	if !s.ours {
 		if keen := !s.took.IsZero() && time.Since(s.took) < keenTime; keen != s.keen.Load() {
 			s.keen.Store(keen)

@@ -329,3 +329,35 @@ func TestStreamOrder(t *testing.T) {
 		}
 	})
 }
+
+// What begins after the opener's context has ended fails, though values are there, or the stream has ended well.
+func TestStreamContextFirst(t *testing.T) {
+	serve(t, streams(), func(t *testing.T, dial func(*rpc.DialConfig) *rpc.Peer) {
+		p := dial(nil)
+		for i := range 300 {
+			ctx, cancel := context.WithCancel(t.Context())
+			st, err := rpc.Open[int, int](ctx, p, "sum")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Send(1); err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 { // the result may come at any time
+				if err := st.CloseSend(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if i%4 == 0 {
+				st.Header() // it has come
+			}
+			cancel()
+			if err := st.Send(2); err == nil {
+				t.Fatal(i, "it was sent")
+			}
+			if v, err := st.Recv(); rpc.CodeOf(err) != rpc.Canceled {
+				t.Fatal(i, v, err)
+			}
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 // transmit sends a data frame: b, with room for a header in front of the value, and tail. send is held. meta is the header, where it
 // leaves with this frame.
 func (s *stream) transmit(b, tail []byte, beside []msg.Buffer) error {
+	s.current()
 	n := int64(len(b)+len(tail)) + bytesOf(beside)
 	if err := s.p.fits(s.ctx, len(b)+len(tail), beside); err != nil {
 		return err

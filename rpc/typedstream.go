@@ -30,7 +30,7 @@ func newTyped[In, Out any](s *stream) *Stream[In, Out] {
 
 // Open opens a stream: method runs at the other side when Open has returned, or at least its opening is on the way. In is
 // what this side receives, and Out what it sends. ctx is of the whole stream, not only of Open: when it ends, the stream ends at both
-// sides.
+// sides, and a Recv or Send that begins after that fails, whatever has come meanwhile.
 //
 // The stream takes one of the calls that the other side runs at once, until it has ended: until Recv has returned io.EOF or another
 // error, or Close was called.
