@@ -16,7 +16,7 @@ type spinner struct {
 }
 
 const (
-	mostSpin   = 50 * time.Microsecond
+	mostSpin   = 120 * time.Microsecond
 	mostPure   = 5 * time.Microsecond
 	mostCredit = 32
 	lossOfOne  = 1                      // of credit, for a look in vain
