@@ -169,7 +169,7 @@ func (o *outgoing) free(number uint32) {
 }
 
 // streamAt is the stream that the called side has sent data or credit for; nil for a unary call.
-func (o *outgoing) streamAt(f frame) (*stream, error) {
+func (o *outgoing) streamAt(f *frame) (*stream, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c := o.at(f.stream)
@@ -185,7 +185,7 @@ func (o *outgoing) streamAt(f frame) (*stream, error) {
 }
 
 // answer takes the close frame of the called side.
-func (o *outgoing) answer(f frame, m packet) (err error) {
+func (o *outgoing) answer(f *frame, m packet) (err error) {
 	var fail *Error
 	if f.code != OK {
 		if fail, err = parseError(f.code, f.value); err != nil {

@@ -62,7 +62,7 @@ type frame struct {
 	value   []byte // what is left: the value, or the error's bytes
 }
 
-func (f frame) has(flag uint8) bool { return f.flags&flag != 0 }
+func (f *frame) has(flag uint8) bool { return f.flags&flag != 0 }
 
 func appendFrame(b []byte, stream uint32, typ, flags uint8, at6 uint16) []byte {
 	b = binary.LittleEndian.AppendUint32(b, stream)
@@ -157,121 +157,126 @@ func appendText(b []byte, s string, max int) []byte {
 }
 
 // parseFrame reads one frame; an error is the end of the connection.
-func parseFrame(b []byte) (frame, error) {
+func parseFrame(b []byte) (f frame, err error) {
+	return f, f.parse(b)
+}
+
+// parse makes f, which is zero, the frame that b is.
+func (f *frame) parse(b []byte) error {
 	if len(b) < headerSize {
-		return frame{}, fmt.Errorf("an rpc frame of %d bytes has no whole header", len(b))
+		return fmt.Errorf("an rpc frame of %d bytes has no whole header", len(b))
 	}
-	f := frame{stream: binary.LittleEndian.Uint32(b), typ: b[4], flags: b[5]}
+	f.stream, f.typ, f.flags = binary.LittleEndian.Uint32(b), b[4], b[5]
 	at6 := binary.LittleEndian.Uint16(b[6:])
 	b = b[headerSize:]
 	switch {
 	case f.typ == 0 || int(f.typ) >= len(allowed):
-		return f, fmt.Errorf("an rpc frame has the type %d, which version 1 does not know", f.typ)
+		return fmt.Errorf("an rpc frame has the type %d, which version 1 does not know", f.typ)
 	case f.flags&^allowed[f.typ] != 0:
-		return f, fmt.Errorf("a frame of the type %d has the flags %#x", f.typ, f.flags)
+		return fmt.Errorf("a frame of the type %d has the flags %#x", f.typ, f.flags)
 	case (f.stream == 0) != (f.typ >= typeDrain):
-		return f, fmt.Errorf("a frame of the type %d has the stream %d", f.typ, f.stream)
+		return fmt.Errorf("a frame of the type %d has the stream %d", f.typ, f.stream)
 	case at6 != 0 && f.typ != typeOpen && f.typ != typeClose:
-		return f, fmt.Errorf("a frame of the type %d has %#x where 0 must be", f.typ, at6)
+		return fmt.Errorf("a frame of the type %d has %#x where 0 must be", f.typ, at6)
 	}
 	switch f.typ {
 	case typeOpen:
 		f.codec = uint8(at6)
-		return parseOpen(f, b, int(at6>>8))
+		return f.parseOpen(b, int(at6>>8))
 	case typeData:
-		return parseData(f, b)
+		return f.parseData(b)
 	case typeClose:
 		f.code = Code(at6)
-		return parseClose(f, b)
+		return f.parseClose(b)
 	case typeCredit:
-		return parseCredit(f, b)
+		return f.parseCredit(b)
 	}
 	if len(b) != 0 {
-		return f, fmt.Errorf("a frame of the type %d has %d bytes behind its header", f.typ, len(b))
+		return fmt.Errorf("a frame of the type %d has %d bytes behind its header", f.typ, len(b))
 	}
-	return f, nil
+	return nil
 }
 
-func parseOpen(f frame, b []byte, n int) (_ frame, err error) {
+func (f *frame) parseOpen(b []byte, n int) (err error) {
 	switch {
 	case f.has(flagValue) == f.has(flagStream):
-		return f, fmt.Errorf("stream %d was opened with the flags %#x, as no kind of call", f.stream, f.flags)
+		return fmt.Errorf("stream %d was opened with the flags %#x, as no kind of call", f.stream, f.flags)
 	case n == 0:
-		return f, fmt.Errorf("stream %d was opened with an empty method", f.stream)
+		return fmt.Errorf("stream %d was opened with an empty method", f.stream)
 	}
 	if f.has(flagTime) {
 		if len(b) < 8 {
-			return f, fmt.Errorf("stream %d was opened by a frame that ends in its time limit", f.stream)
+			return fmt.Errorf("stream %d was opened by a frame that ends in its time limit", f.stream)
 		}
 		f.timeout = max(binary.LittleEndian.Uint64(b), 1)
 		b = b[8:]
 	}
 	if f.has(flagMeta) {
 		if f.meta, b, err = cutMetadata(b); err != nil {
-			return f, fmt.Errorf("stream %d was opened with bad metadata: %w", f.stream, err)
+			return fmt.Errorf("stream %d was opened with bad metadata: %w", f.stream, err)
 		}
 	}
 	if len(b) < n {
-		return f, fmt.Errorf("stream %d was opened by a frame that ends in its method", f.stream)
+		return fmt.Errorf("stream %d was opened by a frame that ends in its method", f.stream)
 	}
 	f.method, f.value = b[:n], b[n:]
 	switch {
 	case !utf8.Valid(f.method):
-		return f, fmt.Errorf("stream %d was opened with a method that is not UTF-8", f.stream)
+		return fmt.Errorf("stream %d was opened with a method that is not UTF-8", f.stream)
 	case f.has(flagStream) && len(f.value) != 0:
-		return f, fmt.Errorf("stream %d was opened as a stream, with a value", f.stream)
+		return fmt.Errorf("stream %d was opened as a stream, with a value", f.stream)
 	}
-	return f, nil
+	return nil
 }
 
-func parseData(f frame, b []byte) (_ frame, err error) {
+func (f *frame) parseData(b []byte) (err error) {
 	if f.flags == 0 {
-		return f, fmt.Errorf("stream %d got a data frame without flags", f.stream)
+		return fmt.Errorf("stream %d got a data frame without flags", f.stream)
 	}
 	if f.has(flagMeta) {
 		if f.meta, b, err = cutMetadata(b); err != nil {
-			return f, fmt.Errorf("stream %d has a bad header: %w", f.stream, err)
+			return fmt.Errorf("stream %d has a bad header: %w", f.stream, err)
 		}
 	}
 	if !f.has(flagValue) && len(b) != 0 {
-		return f, fmt.Errorf("stream %d got %d bytes that are no value", f.stream, len(b))
+		return fmt.Errorf("stream %d got %d bytes that are no value", f.stream, len(b))
 	}
 	f.value = b
-	return f, nil
+	return nil
 }
 
-func parseClose(f frame, b []byte) (_ frame, err error) {
+func (f *frame) parseClose(b []byte) (err error) {
 	if f.has(flagHeader) {
 		if f.header, b, err = cutMetadata(b); err != nil {
-			return f, fmt.Errorf("stream %d was closed with a bad header: %w", f.stream, err)
+			return fmt.Errorf("stream %d was closed with a bad header: %w", f.stream, err)
 		}
 	}
 	if f.has(flagMeta) {
 		if f.meta, b, err = cutMetadata(b); err != nil {
-			return f, fmt.Errorf("stream %d was closed with a bad trailer: %w", f.stream, err)
+			return fmt.Errorf("stream %d was closed with a bad trailer: %w", f.stream, err)
 		}
 	}
 	f.value = b
 	switch {
 	case f.code > Unauthenticated:
-		return f, fmt.Errorf("stream %d was closed with the code %d, which is none", f.stream, f.code)
+		return fmt.Errorf("stream %d was closed with the code %d, which is none", f.stream, f.code)
 	case f.code != OK && f.has(flagValue):
-		return f, fmt.Errorf("stream %d was closed with the code %d and a value", f.stream, f.code)
+		return fmt.Errorf("stream %d was closed with the code %d and a value", f.stream, f.code)
 	case f.code == OK && !f.has(flagValue) && len(b) != 0:
-		return f, fmt.Errorf("stream %d was closed with %d bytes that are no value", f.stream, len(b))
+		return fmt.Errorf("stream %d was closed with %d bytes that are no value", f.stream, len(b))
 	}
-	return f, nil
+	return nil
 }
 
-func parseCredit(f frame, b []byte) (frame, error) {
+func (f *frame) parseCredit(b []byte) error {
 	if len(b) != 4 {
-		return f, fmt.Errorf("a credit frame has %d bytes behind its header", len(b))
+		return fmt.Errorf("a credit frame has %d bytes behind its header", len(b))
 	}
 	f.credit = binary.LittleEndian.Uint32(b)
 	if f.credit == 0 || f.credit > maxCredit {
-		return f, fmt.Errorf("stream %d was given a credit of %d", f.stream, f.credit)
+		return fmt.Errorf("stream %d was given a credit of %d", f.stream, f.credit)
 	}
-	return f, nil
+	return nil
 }
 
 // parseError reads what is left of a close frame with an error. It copies.

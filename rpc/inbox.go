@@ -33,7 +33,7 @@ type entry struct {
 
 func (in *inbox) empty() bool { return in.first == len(in.entries) }
 
-func (in *inbox) push(f frame, m packet, beside []msg.Buffer) {
+func (in *inbox) push(f *frame, m packet, beside []msg.Buffer) {
 	e := entry{frame: int64(len(m.data)) + bytesOf(beside), size: len(f.value), beside: beside}
 	if e.size > smallValue {
 		e.data = m.keep(f.value)

@@ -147,7 +147,6 @@ func newPeer(c net.Conn, o options, dialer bool) *Peer {
 		"window":    strconv.Itoa(leastWindow),
 	}})
 	p.out.init(p, dialer)
-	p.in.init()
 	p.turn.init()
 	go p.begin()
 	return p
@@ -320,8 +319,8 @@ func (p *Peer) dies(err error) error {
 // dispatch gives a frame to whom it belongs. lendable: somebody here has waited for it, and may read for himself the next time. run,
 // where there is one, is a call to be run.
 func (p *Peer) dispatch(m packet) (lendable bool, run *served, err error) {
-	f, err := parseFrame(m.data)
-	if err != nil {
+	f := &frame{} // stays on the stack
+	if err := f.parse(m.data); err != nil {
 		return false, nil, err
 	}
 	p.frames.Add(1)
@@ -357,12 +356,13 @@ func (p *Peer) dispatch(m packet) (lendable bool, run *served, err error) {
 }
 
 // flow gives a frame to the stream that it belongs to.
-func (p *Peer) flow(f frame, m packet, ours bool) (lendable bool, err error) {
-	at := p.in.streamAt
+func (p *Peer) flow(f *frame, m packet, ours bool) (lendable bool, err error) {
+	var s *stream
 	if ours {
-		at = p.out.streamAt
+		s, err = p.out.streamAt(f)
+	} else {
+		s, err = p.in.streamAt(f)
 	}
-	s, err := at(f)
 	switch {
 	case s == nil || err != nil:
 		return false, err

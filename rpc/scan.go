@@ -16,7 +16,16 @@ var (
 // arrays, maps and strings claim, and skips fields that it does not know by recursion without a limit. What passes is one
 // whole value, not too deep, and claims no more elements than it has bytes. (https://github.com/msgpack/msgpack/blob/master/spec.md)
 func scan(b []byte) error {
-	var left [maxDepth + 1]uint64 // values that are still to come, of each container that is open
+	var few [9]uint64 // most values are not deep
+	if err := scanWith(few[:], b); err != errDeep {
+		return err
+	}
+	var left [maxDepth + 1]uint64
+	return scanWith(left[:], b)
+}
+
+// scanWith has left for the values that are still to come, of each container that is open.
+func scanWith(left []uint64, b []byte) error {
 	left[0] = 1
 	for d := 0; ; {
 		for left[d] == 0 {

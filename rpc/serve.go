@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"iter"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -19,7 +20,7 @@ type incoming struct {
 	window int64 // the credit of a new stream
 
 	mu       sync.Mutex
-	calls    map[uint32]*served
+	calls    table
 	contexts contexts
 	few      int // calls so far, up to fewCalls
 	draining bool
@@ -56,13 +57,76 @@ type served struct {
 
 var serveds = sync.Pool{New: func() any { return &served{} }}
 
-func (in *incoming) init() { in.calls = map[uint32]*served{} }
+// table is the calls by their numbers. A well-behaved peer uses low ones again and again: those have places; for the rest there is a map.
+type table struct {
+	places []*served // by half of the number
+	others map[uint32]*served
+	n      int
+}
+
+const mostPlaces = 2 << 10
+
+func (t *table) at(number uint32) *served {
+	if i := number / 2; i < mostPlaces {
+		if int(i) < len(t.places) {
+			return t.places[i]
+		}
+		return nil
+	}
+	return t.others[number]
+}
+
+// put is for a number that is free.
+func (t *table) put(number uint32, c *served) {
+	t.n++
+	i := int(number / 2)
+	if i >= mostPlaces {
+		if t.others == nil {
+			t.others = map[uint32]*served{}
+		}
+		t.others[number] = c
+		return
+	}
+	for len(t.places) <= i {
+		t.places = append(t.places, nil)
+	}
+	t.places[i] = c
+}
+
+// remove is for a number that has a call, or none any more.
+func (t *table) remove(number uint32) {
+	i := int(number / 2)
+	switch {
+	case t.at(number) == nil:
+		return
+	case i < mostPlaces:
+		t.places[i] = nil
+	default:
+		delete(t.others, number)
+	}
+	t.n--
+}
+
+func (t *table) all() iter.Seq[*served] {
+	return func(yield func(*served) bool) {
+		for _, c := range t.places {
+			if c != nil && !yield(c) {
+				return
+			}
+		}
+		for _, c := range t.others {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
 
 // cancel ends the context of a call, if there still is one.
 func (in *incoming) cancel(number uint32, code Code) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if c := in.calls[number]; c != nil {
+	if c := in.calls.at(number); c != nil {
 		err := context.Canceled
 		if code == DeadlineExceeded {
 			err = context.DeadlineExceeded
@@ -72,10 +136,10 @@ func (in *incoming) cancel(number uint32, code Code) {
 }
 
 // streamAt is the stream that the opener has sent data or credit for; nil where it has ended, or is no stream.
-func (in *incoming) streamAt(f frame) (*stream, error) {
+func (in *incoming) streamAt(f *frame) (*stream, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	c := in.calls[f.stream]
+	c := in.calls.at(f.stream)
 	switch {
 	case c == nil:
 		return nil, nil
@@ -89,7 +153,7 @@ func (in *incoming) streamAt(f frame) (*stream, error) {
 func (in *incoming) forget(number uint32) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	delete(in.calls, number)
+	in.calls.remove(number)
 }
 
 // left counts a handler out.
@@ -128,7 +192,7 @@ func (in *incoming) end() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.draining = true
-	for _, c := range in.calls {
+	for c := range in.calls.all() {
 		c.ctx.cancel(context.Canceled)
 	}
 }
@@ -145,7 +209,7 @@ func (p *Peer) drain() {
 }
 
 // open takes a call of the other side. It runs in a goroutine of its own, or is returned, to be run by the reader.
-func (p *Peer) open(f frame, m packet) (run *served, err error) {
+func (p *Peer) open(f *frame, m packet) (run *served, err error) {
 	how := p.o.server.lookup(f.method)
 	if !p.called.Load() {
 		p.called.Store(true)
@@ -153,7 +217,7 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	in := &p.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if _, ok := in.calls[f.stream]; ok {
+	if in.calls.at(f.stream) != nil {
 		return nil, fmt.Errorf("stream %d was opened and is open", f.stream)
 	}
 	if busy := int(in.busy.Load()); busy >= 2*p.o.maxCalls {
@@ -178,7 +242,7 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 	if len(f.meta) > 0 {
 		c.ctx.state().meta = append([]byte(nil), f.meta...)
 	}
-	in.calls[f.stream] = c
+	in.calls.put(f.stream, c)
 	if f.has(flagStream) {
 		s := newStream(p, f.stream, false, in.window)
 		s.ctx, s.hctx, s.codec = c.ctx, c.ctx, c.codec
@@ -212,12 +276,12 @@ func (p *Peer) open(f frame, m packet) (run *served, err error) {
 }
 
 // refused is why a call can't even begin, or nil. in.mu is held. What it finds here takes no handler.
-func (p *Peer) refused(f frame, how *route) *Error {
+func (p *Peer) refused(f *frame, how *route) *Error {
 	in := &p.in
 	switch {
 	case in.draining:
 		return errDraining
-	case len(in.calls) >= p.o.maxCalls:
+	case in.calls.n >= p.o.maxCalls:
 		return Errorf(ResourceExhausted, "more than %d calls at once", p.o.maxCalls)
 	case how == nil:
 		return Errorf(Unimplemented, "there is no method %q", f.method)

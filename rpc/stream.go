@@ -105,7 +105,7 @@ func (s *stream) head(block []byte) {
 }
 
 // push takes a data frame of the other side.
-func (s *stream) push(f frame, m packet) error {
+func (s *stream) push(f *frame, m packet) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var beside []msg.Buffer
@@ -174,7 +174,7 @@ func (s *stream) give(n int64) error {
 }
 
 // answered takes the called side's close.
-func (s *stream) answered(f frame, fail *Error) {
+func (s *stream) answered(f *frame, fail *Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stop != nil {

@@ -28,6 +28,7 @@ type turn struct {
 	changes  atomic.Uint32 // of state, or nearly: what has not changed between two looks was left alone
 	wake     chan struct{} // buffered: the reader is to read again
 	watching atomic.Bool
+	overdue  atomic.Bool // a caller has been reading for long: it is to give the turn back to the reader
 	timer    *time.Timer // of lend
 }
 
@@ -167,26 +168,27 @@ func (p *Peer) lend() bool {
 			}
 			continue
 		}
-		if t.change(lent, reads) {
-			return true
+		t.overdue.Store(true) // before the look: who gives it back looks after that
+		took := t.change(lent, reads)
+		if !took {
+			select {
+			case <-t.wake:
+			case <-p.ended:
+				return false
+			}
 		}
-		// The same caller has been reading for long. It gives the turn back itself.
-		select {
-		case <-t.wake:
-			return true
-		case <-p.ended:
-			return false
-		}
+		t.overdue.Store(false)
+		return true
 	}
 }
 
-// giveBack ends the turn of one who waited: to the reader, where somebody still waits or may have come meanwhile, or it stays
-// lent.
-func (p *Peer) giveBack(long bool) {
+// giveBack ends the turn of one who waited: to the reader, where somebody still waits or may have come meanwhile, or wants it back, or it
+// stays lent. left: what was waited for has not come.
+func (p *Peer) giveBack(left bool) {
 	t := &p.turn
-	if !long && p.waiting.Load() == 0 && !p.more {
+	if !left && p.waiting.Load() == 0 && !p.more {
 		t.change(called, lent)
-		if p.waiting.Load() == 0 {
+		if p.waiting.Load() == 0 && !t.overdue.Load() {
 			return
 		}
 		if !t.change(lent, reads) {
@@ -203,11 +205,10 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, p.ch.Interrupt)()
 	}
-	began := time.Now()
 	for {
 		select {
 		case <-ready: // also before the first Recv: the reader may have had its turn back for a moment
-			p.giveBack(time.Since(began) > tick)
+			p.giveBack(false)
 			return true
 		default:
 		}

@@ -196,7 +196,7 @@ func (p *Peer) call(ctx context.Context, method string, in, out any, sh shape) e
 		return err
 	}
 	var beside []msg.Buffer
-	if sh.in && bears(reflect.TypeOf(in)) {
+	if _, raw := in.(*Raw); sh.in && !raw && bears(reflect.TypeOf(in)) {
 		in, beside, err = takeApart(in)
 	}
 	var tail []byte
