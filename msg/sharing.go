@@ -209,7 +209,7 @@ func (s *sharing) segment(ch *Channel, b []byte) error {
 
 // control reads a frame of spec/memory.md, of which h is the header.
 func (r *reader) control(h header) error {
-	b, err := r.whole(int(h.length))
+	b, err := r.lend(int(h.length)) // a list is not longer than 4 KiB
 	if err != nil {
 		return err
 	}
