@@ -58,6 +58,9 @@ type Channel struct {
 	r   reader
 	sh  sharing
 
+	pieces     chan struct{} // held by who sends buffers in pieces
+	piecesSent uint32        // of who holds it: buffers that have begun
+
 	sent    atomic.Uint32 // messages
 	closing sync.Once
 	over    chan struct{}     // closed by Close
@@ -73,7 +76,7 @@ func New(c net.Conn, cfg *Config) *Channel {
 	if cfg == nil {
 		cfg = &Config{}
 	}
-	ch := &Channel{c: c, greeted: make(chan struct{}), over: make(chan struct{})}
+	ch := &Channel{c: c, greeted: make(chan struct{}), over: make(chan struct{}), pieces: make(chan struct{}, 1)}
 	ch.sh.line.init(c)
 	ch.sh.mode = cfg.Ring
 	ch.lim.Store(leastData << 32) // what everybody takes: spec/wire.md, 1.6
@@ -164,7 +167,8 @@ func (ch *Channel) sendData(ctx context.Context, queue bool, data [][]byte) erro
 	return ch.w.send(ctx, queue, header{uint32(n), kindMessage, 0}, data)
 }
 
-// SendBuffers is SendData with buffers, as Send has them.
+// SendBuffers is SendData with buffers, as Send has them. Large ones that are not in shared memory leave in pieces, with other messages between
+// them. When ctx ends before all pieces have left, the message is not sent, and the error is why ctx ended; the buffers are gone all the same.
 func (ch *Channel) SendBuffers(ctx context.Context, buffers []Buffer, data ...[]byte) error {
 	if ch.bad != nil {
 		return ch.bad
@@ -198,17 +202,39 @@ func (ch *Channel) SendBuffers(ctx context.Context, buffers []Buffer, data ...[]
 	return ch.sendTaken(ctx, buffers, n, data)
 }
 
-// sendTaken sends buffers that are nobody's any more: in their segments, where those are this Channel's, or as bytes.
-func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data [][]byte) error {
+// sendTaken sends buffers that are nobody's any more: in their segments, where those are this Channel's, in pieces ahead of the message, or as bytes
+// in it.
+func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data [][]byte) (err error) {
 	refs := make([]byte, 0, refSize*len(buffers))
 	parts := append([][]byte{nil}, data...)
 	length := n + cap(refs)
+	var segments []*made
+	var gone []uint32 // the numbers of those that have gone in pieces
+	defer func() {
+		for _, b := range buffers {
+			b.sent(ch)
+		}
+	}()
 	for _, b := range buffers {
 		r := ref{size: b.Len()}
 		switch m := ch.share(b); {
 		case m != nil:
 			r.segment = m.number
-			m.send()
+			segments = append(segments, m)
+		case r.size > mostPiece:
+			if len(gone) == 0 {
+				if err = ch.lockPieces(ctx); err == nil {
+					defer ch.unlockPieces() // when the message has left, too
+				}
+			}
+			if err == nil {
+				r.pieces, err = ch.sendPieces(ctx, b.m.view)
+			}
+			if err != nil {
+				ch.takeBack(segments, gone)
+				return err
+			}
+			gone = append(gone, r.pieces)
 		case b.m != nil:
 			parts = append(parts, b.m.view)
 			length += r.size
@@ -217,11 +243,20 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 	}
 	parts[0] = refs
 	ch.count(length)
-	err := ch.w.send(ctx, false, header{uint32(length), kindMessage, len(buffers)}, parts)
-	for _, b := range buffers {
-		b.sent(ch)
+	for _, m := range segments {
+		m.send()
 	}
-	return err
+	return ch.w.send(ctx, false, header{uint32(length), kindMessage, len(buffers)}, parts)
+}
+
+// takeBack: a message is not sent, of which that much was prepared.
+func (ch *Channel) takeBack(segments []*made, gone []uint32) {
+	for _, m := range segments {
+		m.release()
+	}
+	for _, number := range gone {
+		ch.drop(number)
+	}
 }
 
 // share is the segment that b's bytes are in, or were copied to: b may be another Channel's, or the peer's own.

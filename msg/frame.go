@@ -2,7 +2,6 @@ package msg
 
 import (
 	"encoding/binary"
-	"math"
 	"strings"
 )
 
@@ -20,10 +19,15 @@ const (
 	kindRetire  = 5
 	kindRing    = 6
 	kindBell    = 7
+	kindPiece   = 8
+	kindDrop    = 9
 	kindIgnored = 128 // this one and all above
 
 	segmentSize = 24 // of a segment frame, behind its header
 	mostNumbers = 1024
+
+	pieceHead = 8         // of a piece, behind its header
+	mostPiece = 256 << 10 // bytes of a buffer in one piece
 )
 
 // limits are what one side takes.
@@ -78,6 +82,14 @@ func parseHeader(b []byte, lim limits) (header, error) {
 		if !memoryLength(h) {
 			return h, protocolError("a frame of kind %d has %d bytes and %d buffers", h.kind, rest, h.buffers)
 		}
+	case h.kind == kindPiece:
+		if rest <= pieceHead || rest > pieceHead+mostPiece || h.buffers != 0 {
+			return h, protocolError("a piece has %d bytes and %d buffers", rest, h.buffers)
+		}
+	case h.kind == kindDrop:
+		if rest != 4 || h.buffers != 0 {
+			return h, protocolError("a drop has %d bytes and %d buffers", rest, h.buffers)
+		}
 	case h.kind >= kindIgnored:
 		if rest > uint64(lim.message) {
 			return h, protocolError("a frame of kind %d has %d bytes, above the limit of %d", h.kind, rest, lim.message)
@@ -102,27 +114,33 @@ func memoryLength(h header) bool {
 // ref is a reference to a buffer.
 type ref struct {
 	size    int
-	segment uint32 // 0: its bytes follow the data
+	segment uint32 // that it is in, or
+	pieces  uint32 // the number by which it came; both 0: its bytes follow the data
 }
+
+func (r ref) inside() bool { return r.segment == 0 && r.pieces == 0 }
 
 // parseRefs reads h's references: how long the data is, and each buffer.
 func parseRefs(b []byte, h header, lim limits) (data int, refs []ref, err error) {
 	left := uint64(h.length) - uint64(len(b))
 	var inside, sum uint64
 	for ; len(b) > 0; b = b[refSize:] {
-		n, segment := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+		n := binary.LittleEndian.Uint64(b)
+		r := ref{int(n), binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])}
 		switch {
-		case segment != 0 && (!lim.shared || segment > math.MaxUint32):
-			return 0, nil, protocolError("a buffer is not in the frame, and sharing was not agreed on")
-		case segment == 0 && n > left-inside:
+		case r.segment != 0 && r.pieces != 0:
+			return 0, nil, protocolError("a buffer is in segment %d, and came in pieces as number %d", r.segment, r.pieces)
+		case r.segment != 0 && !lim.shared:
+			return 0, nil, protocolError("a buffer is in a segment, and sharing was not agreed on")
+		case r.inside() && n > left-inside:
 			return 0, nil, protocolError("a buffer of %d bytes does not fit its message", n)
 		case n > uint64(lim.buffers)-min(sum, uint64(lim.buffers)):
 			return 0, nil, protocolError("a message has more bytes of buffers than the limit of %d", lim.buffers)
-		case segment == 0:
+		case r.inside():
 			inside += n
 		}
 		sum += n
-		refs = append(refs, ref{int(n), uint32(segment)})
+		refs = append(refs, r)
 	}
 	if left-inside > uint64(lim.message) {
 		return 0, nil, protocolError("a message of %d bytes is above the limit of %d", left-inside, lim.message)
@@ -132,7 +150,8 @@ func parseRefs(b []byte, h header, lim limits) (data int, refs []ref, err error)
 
 func appendRef(b []byte, r ref) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.size))
-	return binary.LittleEndian.AppendUint64(b, uint64(r.segment))
+	b = binary.LittleEndian.AppendUint32(b, r.segment)
+	return binary.LittleEndian.AppendUint32(b, r.pieces)
 }
 
 // segmentFrame is what a segment frame says.

@@ -33,6 +33,7 @@ type reader struct {
 	torn    bool        // a frame was read in part
 	err     error       // final, but for ErrInterrupted
 
+	arrivals   arrivals
 	half       []byte // of a message whose receiver was interrupted
 	halfHeader header
 }
@@ -153,6 +154,10 @@ func (r *reader) message(m *Message) (memory []byte) {
 				}
 			case h.kind >= kindIgnored:
 				err = r.skip(int(h.length))
+			case h.kind == kindPiece:
+				err = r.piece(h)
+			case h.kind == kindDrop:
+				err = r.dropped()
 			default:
 				err = r.control(h)
 			}
@@ -234,9 +239,12 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	}
 	for _, ref := range refs {
 		var b Buffer
-		if ref.segment != 0 {
+		switch {
+		case ref.segment != 0:
 			b, err = r.shared(ref)
-		} else {
+		case ref.pieces != 0:
+			b, err = r.arrivals.arrived(ref)
+		default:
 			var bytes []byte
 			if bytes, err = next(ref.size); err == nil {
 				if h.length <= mostLent {
@@ -321,7 +329,10 @@ func (r *reader) resume() {
 }
 
 // whole is take for what can't be interrupted.
-func (r *reader) whole(n int) (b []byte, err error) {
+func (r *reader) whole(n int) ([]byte, error) { return r.rest(nil, n) }
+
+// rest is whole for what was begun with b.
+func (r *reader) rest(b []byte, n int) (_ []byte, err error) {
 	for {
 		if b, err = r.take(b, n); !r.interrupted(err) {
 			return b, err

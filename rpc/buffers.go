@@ -273,9 +273,11 @@ func decodeWith(c Codec, b []byte, v any, buffers []msg.Buffer) error {
 	return err
 }
 
-// unsendable is the error of a send of Buffers that has changed nothing; nil: it was sent, or the connection has ended.
-func unsendable(err error) *Error {
+// unsendable is the error of a send of Buffers that did not happen; nil: it was sent, or the connection has ended.
+func unsendable(ctx context.Context, err error) *Error {
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return contextError(ctx)
 	case errors.Is(err, msg.ErrTooLarge):
 		return &Error{Code: ResourceExhausted, Message: err.Error(), cause: err}
 	case errors.Is(err, msg.ErrReleased):

@@ -314,7 +314,7 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, beside []msg.Buffer, want
 	binary.LittleEndian.PutUint32(b, c.number)
 	switch { // errors end the connection, which ends the call
 	case len(beside) > 0:
-		if err := unsendable(p.ch.SendBuffers(ctx, beside, b, tail)); err != nil {
+		if err := unsendable(ctx, p.ch.SendBuffers(ctx, beside, b, tail)); err != nil {
 			p.out.unsent(c)
 			return nil, err
 		}

@@ -68,8 +68,12 @@ func (*msgpackCodec) Name() string { return "msgpack" }
 
 // What generated code has. https://pkg.go.dev/github.com/tinylib/msgp/msgp#Marshaler
 type (
-	marshaler   interface{ MarshalMsg(b []byte) ([]byte, error) }
-	unmarshaler interface{ UnmarshalMsg(b []byte) (left []byte, err error) }
+	marshaler interface {
+		MarshalMsg(b []byte) ([]byte, error)
+	}
+	unmarshaler interface {
+		UnmarshalMsg(b []byte) (left []byte, err error)
+	}
 )
 
 func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {

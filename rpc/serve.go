@@ -388,7 +388,7 @@ func (c *served) end(failed *Error) {
 		p.ch.QueueRelease(received...)
 	}
 	if len(c.beside) > 0 {
-		refused := unsendable(p.ch.SendBuffers(context.Background(), c.beside, c.out, c.tail))
+		refused := unsendable(context.Background(), p.ch.SendBuffers(context.Background(), c.beside, c.out, c.tail))
 		if refused == nil {
 			return
 		}

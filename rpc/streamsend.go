@@ -39,7 +39,7 @@ func (s *stream) transmit(b, tail []byte, beside []msg.Buffer) error {
 	switch {
 	case len(beside) > 0:
 		err = s.p.ch.SendBuffers(s.ctx, beside, b, tail)
-		if refused := unsendable(err); refused != nil {
+		if refused := unsendable(s.ctx, err); refused != nil {
 			s.mu.Lock()
 			s.credit += n
 			s.proof.at -= n

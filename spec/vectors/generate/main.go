@@ -42,6 +42,7 @@ func all() []vector {
 	var list []vector
 	list = append(list, hellos()...)
 	list = append(list, messages()...)
+	list = append(list, pieces()...)
 	list = append(list, opens()...)
 	list = append(list, closes()...)
 	list = append(list, streams()...)
