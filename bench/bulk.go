@@ -2,9 +2,21 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 )
+
+// bulks measures messages one way of each size.
+func (m *measurement) bulks(c client) error {
+	m.r.Bulk = map[string]*throughput{}
+	for _, n := range m.fitting(m.plan.Bulk) {
+		if err := m.bulk(c, n); err != nil {
+			return fmt.Errorf("%s: %w", size(n), err)
+		}
+	}
+	return nil
+}
 
 // bulk measures messages one way. A contender that has no way for that, not even a call with an empty response, is left out.
 func (m *measurement) bulk(c client, n int) error {
@@ -14,11 +26,11 @@ func (m *measurement) bulk(c client, n int) error {
 	if send == nil || err != nil {
 		return err
 	}
-	// How many messages take the time that we have?
 	count := max(1, 16<<20/n)
-	if err := send(count); err != nil {
+	if err := send(max(4, count)); err != nil { // memory that is used in turns is not fresh any more then
 		return err
 	}
+	// How many messages take the time that we have?
 	start := time.Now()
 	if err := send(count); err != nil {
 		return err

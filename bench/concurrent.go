@@ -63,12 +63,12 @@ func (c *crowd) total() (n int64) {
 	return n
 }
 
-func (m *measurement) concurrent(c client) error {
+func (m *measurement) concurrent(c client) (*concurrent, error) {
 	all := &crowd{tallies: make([]tally, m.plan.Callers), failed: make(chan error, m.plan.Callers)}
 	for i := range all.tallies {
 		k, err := c.caller()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all.tallies[i].times = make([]time.Duration, 0, 1<<14)
 		all.wg.Go(func() {
@@ -81,7 +81,7 @@ func (m *measurement) concurrent(c client) error {
 	time.Sleep(m.plan.Duration / 2)
 	s, err := m.begin()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all.phase.Store(measuring)
 	before := all.total()
@@ -89,14 +89,14 @@ func (m *measurement) concurrent(c client) error {
 	calls := all.total() - before
 	wall, each, err := s.end(int(calls))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all.phase.Store(ending)
 	if err := all.wait(); err != nil {
-		return err
+		return nil, err
 	}
 	if calls == 0 {
-		return errors.New("no call was answered")
+		return nil, errors.New("no call was answered")
 	}
 	var times []time.Duration
 	for i := range all.tallies {
@@ -104,8 +104,7 @@ func (m *measurement) concurrent(c client) error {
 	}
 	r := &concurrent{Rate: float64(calls) / wall.Seconds(), cost: each}
 	r.P50, r.P99 = percentiles(times)
-	m.r.Concurrent = r
-	return nil
+	return r, nil
 }
 
 // wait returns the first error of a caller, if any, when all have ended.

@@ -14,7 +14,7 @@ import (
 type contender struct {
 	name    string // short and unique; what -only takes
 	group   group
-	over    string        // what carries it: unix, tcp
+	over    string        // what carries it: unix, tcp, memory, or standpipe's ring, which is memory beside a socket
 	note    string        // how it is used here
 	modules []string      // whose versions are told
 	version func() string // the same of a program; may be nil
@@ -29,7 +29,11 @@ type contender struct {
 	payload func(n int) int // the bytes of payload that a call's message of n bytes has room for; nil: all
 	max     int             // the largest payload, in bytes; 0: no limit
 	shared  string          // what concurrent callers share; "": one connection
-	noIdle  bool            // there is no second connection to a server
+	huge    bool            // messages above largest are measured, too
+	parts   string          // the parts that it is for; "": all
+
+	idleMost int  // how many idle connections this machine can take; 0: any number
+	noIdle   bool // there is no second connection to a server
 }
 
 // A group is a part of the tables.
@@ -58,6 +62,12 @@ type caller interface {
 type streamer interface {
 	// stream sends msg n times, and returns when the server has received, and touched, all of it.
 	stream(msg []byte, n int) error
+}
+
+// A carrier is a client whose calls can carry memory that was used before, and that is not copied.
+type carrier interface {
+	// carry returns two functions that make a call of smallCall bytes each: with n bytes beside it, which nobody touches, and without.
+	carry(n int) (with, without func() error, err error)
 }
 
 // A putter is a caller of a contender without one-way messages: the server touches the message, and answers with next to nothing.

@@ -13,7 +13,7 @@ func init() {
 		{"unix", "net.UnixConn, plain Write and Read, no frames; what ratios are of"},
 		{"tcp", "net.TCPConn over loopback, plain Write and Read, no frames: the floor of those that go over TCP"},
 	} {
-		register(contender{name: f.network, group: floors, over: f.network, note: f.note, shared: "a connection each",
+		register(contender{name: f.network, group: floors, over: f.network, note: f.note, shared: "a connection each", huge: true,
 			serve: func(e *env) error { return floorServe(e, f.network) },
 			dial:  func(e *env) (client, error) { return &floorClient{f.network, e.addr}, nil }})
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(contender{name: "grpcpipe", group: ours, over: "unix", max: standpipeMost,
+	register(contender{name: "grpcpipe", group: ours, over: "ring", max: standpipeMost,
 		note: "what grpc-go runs, over standpipe: the same service, messages and calls",
 		serve: func(e *env) error {
 			ln, err := standpipe.Listen(e.socket(), nil)

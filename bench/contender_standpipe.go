@@ -13,10 +13,10 @@ import (
 
 func init() {
 	const defaults = "handlers are plain functions, free to block"
-	register(contender{name: "standpipe", group: ours, over: "unix", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
+	register(contender{name: "standpipe", group: ours, over: "ring", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
 		note: "typed calls of a MessagePack struct of three fields, whose encoding has the size; one way by a stream of []byte; " + defaults,
 		dial: func(e *env) (client, error) { return standpipeDial(e, typedEnd{}, msg.RingAuto) }})
-	register(contender{name: "standpipe-raw", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
+	register(contender{name: "standpipe-raw", group: ours, over: "ring", serve: standpipeServe, max: standpipeMost,
 		note: "values that are encoded already (rpc.Raw); one way by a stream of them; " + defaults,
 		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}, msg.RingAuto) }})
 	register(contender{name: "standpipe-off", group: ours, over: "unix", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
@@ -25,9 +25,6 @@ func init() {
 	register(contender{name: "standpipe-raw-off", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
 		note: "as standpipe-raw, with the ring off",
 		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}, msg.RingOff) }})
-	register(contender{name: "standpipe-buffer", group: ours, over: "unix", serve: standpipeServe, max: standpipeMost,
-		note: "values with a msg.Buffer, which the sender fills by a copy, and the receiver reads in place; calls answer with a Buffer that they fill by a copy, too",
-		dial: func(e *env) (client, error) { return standpipeDial(e, bufferEnd{}, msg.RingAuto) }})
 }
 
 // standpipeMost is the largest message; by default it is 16 MiB.
@@ -90,25 +87,12 @@ func standpipeServe(e *env) error {
 		}
 		return st.Send(sum)
 	})
-	rpc.Handle(s, "buffer.echo", func(ctx context.Context, in blob) (blob, error) {
-		return newBlob(ctx, rpc.PeerFrom(ctx), in.Data.Bytes())
-	})
-	rpc.HandleStream(s, "buffer.sink", func(_ context.Context, st *rpc.Stream[blob, uint64]) error {
-		var sum uint64
-		for b, err := range st.All() {
-			if err != nil {
-				return err
-			}
-			sum += touch(b.Data.Bytes())
-			b.Data.Release()
-		}
-		return st.Send(sum)
-	})
+	handleBuffers(s)
 	e.ready(e.socket())
 	return s.Serve(context.Background(), ln)
 }
 
-// An end is how a client calls: typed or raw.
+// An end is how a client calls: typed, raw, or with Buffers.
 type end interface {
 	caller(p *rpc.Peer) caller
 	stream(p *rpc.Peer, msg []byte, n int) error
@@ -118,6 +102,9 @@ func standpipeDial(e *env, how end, ring msg.RingMode) (client, error) {
 	p, err := rpc.Dial(context.Background(), e.addr, &rpc.DialConfig{MaxMessage: standpipeMost, Ring: ring})
 	if err != nil {
 		return nil, err
+	}
+	if how, ok := how.(bufferEnd); ok {
+		return bufferClient{standpipeClient{p, how}}, nil
 	}
 	return standpipeClient{p, how}, nil
 }
@@ -166,40 +153,6 @@ func (k *rawCaller) call(req []byte) ([]byte, error) {
 	k.in.Data = req
 	err := k.p.Call(context.Background(), "raw.echo", &k.in, &k.out)
 	return k.out.Data, err
-}
-
-// blob is a value with a Buffer beside it.
-type blob struct {
-	Data msg.Buffer `json:"data"`
-}
-
-func newBlob(ctx context.Context, p *rpc.Peer, data []byte) (blob, error) {
-	b, err := p.NewBuffer(ctx, len(data))
-	copy(b.Bytes(), data)
-	return blob{b}, err
-}
-
-type bufferEnd struct{}
-
-func (bufferEnd) caller(p *rpc.Peer) caller { return &bufferCaller{p: p} }
-
-func (bufferEnd) stream(p *rpc.Peer, msg []byte, n int) error {
-	return sinkStream(p, "buffer.sink", n, func() (blob, error) { return newBlob(context.Background(), p, msg) })
-}
-
-type bufferCaller struct {
-	p    *rpc.Peer
-	last blob
-}
-
-func (k *bufferCaller) call(req []byte) ([]byte, error) {
-	k.last.Data.Release()
-	in, err := newBlob(context.Background(), k.p, req)
-	if err != nil {
-		return nil, err
-	}
-	k.last, err = rpc.Call[blob](context.Background(), k.p, "buffer.echo", in)
-	return k.last.Data.Bytes(), err
 }
 
 // sinkStream sends n values, and waits for what the handler makes of them.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"runtime/debug"
 	"time"
 )
@@ -12,42 +11,38 @@ func settled(child int) usage {
 	return used(child)
 }
 
+// kibEach is how much more memory is resident for each of n.
+func kibEach(after, before usage, n int) float64 {
+	return float64(after.Resident-before.Resident) / 1024 / float64(n)
+}
+
+// idleConnections is how many the contender takes of those that the plan wants.
+func (m *measurement) idleConnections() int {
+	if most := m.c.idleMost; most > 0 {
+		return min(m.plan.Idle, most)
+	}
+	return m.plan.Idle
+}
+
 func (m *measurement) idle() error {
-	n := m.plan.Idle
+	n := m.idleConnections()
 	server, err := m.ask(askSettle)
 	if err != nil {
 		return err
 	}
 	client := settled(0)
-	req := m.c.request(smallCall)
-	held := make([]any, 0, 2*n)
 	start := time.Now()
-	for range n {
-		c, err := m.c.dial(m.e)
-		if err != nil {
-			return fmt.Errorf("after %d: %w", len(held)/2, err)
-		}
-		k, err := c.caller()
-		if err != nil {
-			return err
-		}
-		resp, err := k.call(req)
-		if err == nil {
-			err = check(req, resp, 0)
-		}
-		if err != nil {
-			return fmt.Errorf("after %d: %w", len(held)/2, err)
-		}
-		held = append(held, c, k)
+	held, err := m.connect(n, 1)
+	if err != nil {
+		return err
 	}
 	took := time.Since(start)
 	serverAfter, err := m.ask(askSettle)
 	clientAfter := settled(0)
-	each := func(after, before usage) float64 { return float64(after.Resident-before.Resident) / 1024 / float64(n) }
 	m.r.Idle = &idle{
 		Connections: n,
-		Server:      each(serverAfter, server),
-		Client:      each(clientAfter, client),
+		Server:      kibEach(serverAfter, server, n),
+		Client:      kibEach(clientAfter, client, n),
 		ServerPeak:  float64(serverAfter.Peak) / (1 << 20),
 		ClientPeak:  float64(clientAfter.Peak) / (1 << 20),
 		Dial:        micros(took) / float64(n),

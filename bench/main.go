@@ -4,6 +4,7 @@
 //	go run ./bench                                   all contenders; tables on standard output
 //	go run ./bench -only unix,standpipe,grpc-go      some of them
 //	go run ./bench -json result.json                 all numbers of all rounds, too
+//	go run ./bench -targets                          who the targets are about, and what of them is reached
 //	go run ./bench -pin same                         both processes on one CPU (split: on one each)
 //
 // The server and the client of a contender are two processes. They are started anew in each round, and a round goes over all
@@ -21,7 +22,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,6 +42,8 @@ type plan struct {
 	Callers  int           // how many call at once
 	Duration time.Duration // of each measure
 	Idle     int           // connections
+	Carry    int           // bytes that a call carries in memory
+	CPUs     []int         // all that the processes may use: what computes beside them is there
 	Parts    string        // letters: see the parts
 }
 
@@ -50,9 +52,12 @@ const (
 	partLatency    = "l"
 	partPaced      = "p"
 	partConcurrent = "c"
+	partLoaded     = "s"
 	partBulk       = "b"
+	partCarry      = "h"
 	partIdle       = "i"
-	partAll        = partLatency + partPaced + partConcurrent + partBulk + partIdle
+	partQuiet      = "q"
+	partAll        = partLatency + partPaced + partConcurrent + partLoaded + partBulk + partCarry + partIdle + partQuiet
 )
 
 func (p plan) has(part string) bool { return strings.Contains(p.Parts, part) }
@@ -68,6 +73,8 @@ type settings struct {
 	json   string
 	list   bool
 	quiet  bool
+
+	targets bool
 }
 
 func main() {
@@ -94,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if s.list {
 		for _, c := range s.run {
-			fmt.Fprintf(stdout, "%-14s %-5s %s\n", c.name, c.over, c.note)
+			fmt.Fprintf(stdout, "%-17s %-6s %s\n", c.name, c.over, c.note)
 		}
 		return exitOK
 	}
@@ -130,13 +137,16 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.DurationVar(&s.Duration, "dur", 250*time.Millisecond, "length of each measure")
 	f.IntVar(&s.Callers, "callers", 64, "how many call at once")
 	f.IntVar(&s.Idle, "idle", 1000, "idle connections")
-	f.StringVar(&s.Parts, "parts", partAll, "what to measure: latency, paced calls, concurrent calls, bulk, idle connections")
+	f.IntVar(&s.Carry, "carry", 300e6, "bytes that a call carries in memory")
+	f.StringVar(&s.Parts, "parts", partAll, "what to measure: l latency, p paced calls, c concurrent calls, s calls while others spin, b bulk, "+
+		"h calls that carry huge memory, i idle connections, q what quiet ones cost")
 	sizes := f.String("sizes", "64,4096,65536,1048576", "bytes of calls")
-	bulk := f.String("bulk", "1048576", "bytes of one-way messages")
+	bulk := f.String("bulk", "65536,1048576,67108864,300000000", "bytes of one-way messages; above 64 MiB, of some contenders")
 	pin := f.String("pin", "none", "CPUs of the two processes: none, split (one each) or same (one for both)")
 	f.BoolVar(&s.copies, "memcpy", true, "measure copying in memory, too")
 	f.DurationVar(&s.calm, "calm", 2*time.Second, "wait so long at most, each time, until other processes leave the CPUs alone")
 	f.StringVar(&s.json, "json", "", "write all numbers to this file")
+	f.BoolVar(&s.targets, "targets", false, "measure those that the targets are about, unless -only names others, and some rounds more with -pin same; say what is reached")
 	f.BoolVar(&s.list, "list", false, "list the contenders, and measure nothing")
 	f.BoolVar(&s.quiet, "q", false, "no progress on standard error")
 	if err := f.Parse(args); err != nil {
@@ -144,6 +154,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	}
 	if f.NArg() > 0 {
 		return s, fmt.Errorf("there are no arguments besides the flags: %q", f.Args())
+	}
+	if s.targets && *only == "" {
+		*only = strings.Join(targetContenders(), ",")
 	}
 	var err error
 	if s.run, err = choose(*only, *not); err != nil {
@@ -161,9 +174,10 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	if strings.Trim(s.Parts, partAll) != "" || s.Parts == "" {
 		return s, fmt.Errorf("-parts: %q is not some of the letters %s", s.Parts, partAll)
 	}
-	if s.rounds < 1 || s.Duration <= 0 || s.Callers < 1 || s.Idle < 1 {
-		return s, errors.New("-rounds, -dur, -callers and -idle must be positive")
+	if s.rounds < 1 || s.Duration <= 0 || s.Callers < 1 || s.Idle < 1 || s.Carry < 1 {
+		return s, errors.New("-rounds, -dur, -callers, -idle and -carry must be positive")
 	}
+	s.CPUs = allowed()
 	return s, nil
 }
 
@@ -185,7 +199,7 @@ func measureAll(ctx context.Context, s settings, stderr io.Writer) *report {
 	r := newReport(s)
 	run := r.present(s.run, stderr)
 	if s.copies {
-		r.Copies = copies(s.Duration)
+		r.Copies = copies(s.Duration, s.plan)
 	}
 	for i := range s.rounds {
 		for _, c := range run {
@@ -204,8 +218,11 @@ func measureAll(ctx context.Context, s settings, stderr io.Writer) *report {
 				continue
 			}
 			r.add(c.name, i, res)
+			if s.targets {
+				r.pin(ctx, s, c, i)
+			}
 			if !s.quiet {
-				fmt.Fprintf(stderr, "round %d  %-14s %5.1f s  %s\n", i+1, c.name, time.Since(start).Seconds(), res.brief())
+				fmt.Fprintf(stderr, "round %d  %-17s %5.1f s  %s\n", i+1, c.name, time.Since(start).Seconds(), res.brief())
 			}
 		}
 	}
@@ -215,18 +232,27 @@ func measureAll(ctx context.Context, s settings, stderr io.Writer) *report {
 // measureOne measures a contender in one round.
 func measureOne(ctx context.Context, s settings, c *contender, first bool) (*result, error) {
 	p := s.plan
-	p.Parts = strings.ReplaceAll(p.Parts, partIdle, "")
+	p.Parts = strings.NewReplacer(partIdle, "", partQuiet, "").Replace(p.Parts)
 	res, err := runPair(ctx, c, p, s.pin)
-	if err != nil || !first || !s.has(partIdle) || c.noIdle {
+	if err != nil || !first {
 		return res, err
 	}
 	// In fresh processes, and once: memory does not depend on the noise.
-	p.Parts = partIdle
-	idle, err := runPair(ctx, c, p, s.pin)
-	if err != nil {
-		return nil, err
+	for _, part := range []string{partIdle, partQuiet} {
+		if !s.has(part) || !c.takes(part) {
+			continue
+		}
+		p.Parts = part
+		r, err := runPair(ctx, c, p, s.pin)
+		if err != nil {
+			return nil, err
+		}
+		if part == partIdle {
+			res.Idle = r.Idle
+		} else {
+			res.Quiet = r.Quiet
+		}
 	}
-	res.Idle = idle.Idle
 	return res, nil
 }
 
@@ -252,27 +278,3 @@ func writeJSON(file string, r *report) error {
 	}
 	return os.WriteFile(file, append(b, '\n'), 0o666)
 }
-
-// copies measures copying in memory by one goroutine: the best of 5, in GiB/s, by the size of a copy.
-func copies(d time.Duration) map[string]float64 {
-	rates := map[string]float64{}
-	for _, n := range copySizes {
-		from, to := make([]byte, n), make([]byte, n)
-		fill(from)
-		copy(to, from) // the first touch of fresh pages is no copying
-		for range 5 {
-			bytes, start := 0, time.Now()
-			for time.Since(start) < d/5 {
-				for range max(1, 1<<20/n) {
-					copy(to, from)
-					bytes += n
-				}
-			}
-			rates[size(n)] = max(rates[size(n)], float64(bytes)/time.Since(start).Seconds()/gib)
-		}
-		runtime.KeepAlive(to)
-	}
-	return rates
-}
-
-var copySizes = []int{4 << 10, 64 << 10, 1 << 20}

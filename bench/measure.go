@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,35 +27,35 @@ func (m *measurement) run() error {
 		return fmt.Errorf("dial: %w", err)
 	}
 	defer c.close()
-	if m.plan.has(partLatency) {
-		m.r.Latency = map[string]*latency{}
-		for _, n := range m.fitting(m.plan.Sizes) {
-			if m.r.Latency[size(n)], err = m.latency(c, n, 0); err != nil {
-				return fmt.Errorf("calls of %s: %w", size(n), err)
-			}
+	for _, p := range []struct {
+		letter, what string
+		measure      func(client) error
+	}{
+		{partLatency, "calls", m.latencies},
+		{partPaced, "calls with pauses", func(c client) (err error) { m.r.Paced, err = m.latency(c, smallCall, pace); return err }},
+		{partConcurrent, "concurrent calls", func(c client) (err error) { m.r.Concurrent, err = m.concurrent(c); return err }},
+		{partLoaded, "while others compute", m.loaded},
+		{partBulk, "one way", m.bulks},
+		{partCarry, "calls that carry much", m.carry},
+		{partIdle, "idle connections", func(client) error { return m.idle() }},
+		{partQuiet, "quiet connections", func(client) error { return m.quiet() }},
+	} {
+		if !m.plan.has(p.letter) || !m.c.takes(p.letter) {
+			continue
+		}
+		if err := p.measure(c); err != nil {
+			return fmt.Errorf("%s: %w", p.what, err)
 		}
 	}
-	if m.plan.has(partPaced) {
-		if m.r.Paced, err = m.latency(c, smallCall, pace); err != nil {
-			return fmt.Errorf("calls with pauses: %w", err)
-		}
-	}
-	if m.plan.has(partConcurrent) {
-		if err := m.concurrent(c); err != nil {
-			return fmt.Errorf("concurrent calls: %w", err)
-		}
-	}
-	if m.plan.has(partBulk) {
-		m.r.Bulk = map[string]*throughput{}
-		for _, n := range m.fitting(m.plan.Bulk) {
-			if err := m.bulk(c, n); err != nil {
-				return fmt.Errorf("one way, %s: %w", size(n), err)
-			}
-		}
-	}
-	if m.plan.has(partIdle) && !m.c.noIdle {
-		if err := m.idle(); err != nil {
-			return fmt.Errorf("idle connections: %w", err)
+	return nil
+}
+
+// latencies measures calls of each size.
+func (m *measurement) latencies(c client) (err error) {
+	m.r.Latency = map[string]*latency{}
+	for _, n := range m.fitting(m.plan.Sizes) {
+		if m.r.Latency[size(n)], err = m.latency(c, n, 0); err != nil {
+			return fmt.Errorf("%s: %w", size(n), err)
 		}
 	}
 	return nil
@@ -66,8 +67,19 @@ const (
 	pace      = time.Millisecond // the pause before a paced call
 )
 
+// largest is the largest message that contenders are measured with that are not huge.
+const largest = 64 << 20
+
 func (m *measurement) fitting(sizes []int) []int {
-	return slices.DeleteFunc(slices.Clone(sizes), func(n int) bool { return m.c.max > 0 && n > m.c.max })
+	return slices.DeleteFunc(slices.Clone(sizes), func(n int) bool { return m.c.max > 0 && n > m.c.max || n > largest && !m.c.huge })
+}
+
+// takes says whether the contender is for a part, and has what it needs.
+func (c *contender) takes(part string) bool {
+	if c.noIdle && (part == partIdle || part == partQuiet) {
+		return false
+	}
+	return c.parts == "" || strings.Contains(c.parts, part)
 }
 
 // stretch measures what both processes use between two moments.

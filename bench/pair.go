@@ -19,7 +19,8 @@ import (
 //	server   says its address once, and then answers "usage" and "settle" with a usage
 //	client   gets the address and the plan, says "usage" and "settle" to be told the server's answer, and in the end its result
 //
-// The end of its standard input ends either, whatever becomes of us.
+// The end of its standard input ends either, whatever becomes of us; and by the same rule the processes that a client starts to compute
+// beside it (loaded.go) end with it.
 
 // sideEnv makes this program a side of a pair. Its arguments are the contender and the pair's folder.
 const sideEnv = "STANDPIPE_BENCH_SIDE"
@@ -190,6 +191,9 @@ func parseResult(line string, server *side) (*result, error) {
 
 // runSide is the whole of a process that is a side.
 func runSide(what string, args []string) {
+	if what == sideComputes {
+		computes()
+	}
 	err := fmt.Errorf("%s=%q with the arguments %q", sideEnv, what, args)
 	out := os.Stdout
 	os.Stdout = os.Stderr // whatever a library prints must not come between our lines

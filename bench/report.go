@@ -21,20 +21,22 @@ type report struct {
 	Rounds  int
 	Pin     pinning
 	Copies  map[string]float64   `json:",omitempty"` // GiB/s, by the size of a copy
+	Pinned  map[string][]*result `json:",omitempty"` // of the targets: by contender, and rounds with both processes on one CPU
 	Notes   map[string]string    // by contender, as all that follows
 	Missing map[string]string    `json:",omitempty"` // those that this machine can't run, and why
 	Failed  map[string]string    `json:",omitempty"` // the last error
 	Results map[string][]*result // of each round; null where it failed
 	Median  map[string]*result
 
-	run []*contender
+	run   []*contender
+	asked bool // for the targets
 }
 
 func newReport(s settings) *report {
 	return &report{
-		Time: time.Now(), Machine: machine(), Plan: s.plan, Rounds: s.rounds, Pin: s.pin, run: s.run,
+		Time: time.Now(), Machine: machine(), Plan: s.plan, Rounds: s.rounds, Pin: s.pin, run: s.run, asked: s.targets,
 		Notes: map[string]string{}, Missing: map[string]string{}, Failed: map[string]string{},
-		Results: map[string][]*result{}, Median: map[string]*result{},
+		Results: map[string][]*result{}, Pinned: map[string][]*result{}, Median: map[string]*result{},
 	}
 }
 
@@ -74,44 +76,64 @@ func (c *contender) describe() string {
 }
 
 func (r *report) add(name string, round int, res *result) {
-	rounds := r.Results[name]
+	r.Results[name] = place(r.Results[name], round, res)
+	r.Median[name] = medians(r.Results[name])
+}
+
+func place(rounds []*result, round int, res *result) []*result {
 	for len(rounds) <= round {
 		rounds = append(rounds, nil)
 	}
 	rounds[round] = res
-	r.Results[name], r.Median[name] = rounds, medians(rounds)
+	return rounds
 }
 
 // A figure takes one number out of a result; false: it has none.
 type figure func(*result) (float64, bool)
 
-// ratio is how many times the floor's number the contender's is: the median of the rounds, each compared within itself.
-func (r *report) ratio(name string, f figure) string {
-	var ratios []float64
-	for i, res := range r.Results[name] {
-		if base := r.Results[floor]; res != nil && i < len(base) && base[i] != nil {
-			v, ok := f(res)
-			if b, based := f(base[i]); ok && based && b > 0 {
-				ratios = append(ratios, v/b)
-			}
+// compared are what how makes of the number f of a contender and g of another one, in each round of both.
+func compared(of, base []*result, f, g figure, how func(v, base float64) float64) (all []float64) {
+	for i, res := range of {
+		if res == nil || i >= len(base) || base[i] == nil {
+			continue
+		}
+		v, ok := f(res)
+		if b, based := g(base[i]); ok && based && b > 0 {
+			all = append(all, how(v, b))
 		}
 	}
-	if len(ratios) == 0 {
-		return none
-	}
-	return number(median(ratios))
+	return all
 }
 
-// spread is the least and the most of all rounds.
-func (r *report) spread(name string, f figure, write func(float64) string) string {
-	var all []float64
-	for _, res := range r.Results[name] {
+func times(v, base float64) float64 { return v / base }
+
+// values are the number f of all rounds that have it.
+func values(of []*result, f figure) (all []float64) {
+	for _, res := range of {
 		if res != nil {
 			if v, ok := f(res); ok {
 				all = append(all, v)
 			}
 		}
 	}
+	return all
+}
+
+// ratio is how many times the floor's number the contender's is: the median of the rounds, each compared within itself.
+func (r *report) ratio(name string, f figure) string {
+	all := compared(r.Results[name], r.Results[floor], f, f, times)
+	if len(all) == 0 {
+		return none
+	}
+	return number(median(all))
+}
+
+// spread is the least and the most of all rounds.
+func (r *report) spread(name string, f figure, write func(float64) string) string {
+	return span(values(r.Results[name], f), write)
+}
+
+func span(all []float64, write func(float64) string) string {
 	if len(all) == 0 {
 		return none
 	}

@@ -13,7 +13,10 @@ type result struct {
 	Paced      *latency               `json:",omitempty"`
 	Concurrent *concurrent            `json:",omitempty"`
 	Bulk       map[string]*throughput `json:",omitempty"` // by size
+	Loaded     *loaded                `json:",omitempty"`
+	Carry      *carry                 `json:",omitempty"`
 	Idle       *idle                  `json:",omitempty"`
+	Quiet      *quiet                 `json:",omitempty"`
 }
 
 // latency is of calls with one in flight. Times are in µs.
@@ -45,6 +48,27 @@ type idle struct {
 	Dial                   float64 // µs to connect and to make the call
 }
 
+// loaded is what calls are like while every CPU has somebody else's work, too.
+type loaded struct {
+	Latency    *latency // of small calls
+	Concurrent *concurrent
+}
+
+// carry is of calls that carry memory that nobody touches. Times are in µs.
+type carry struct {
+	P50, P99, Plain float64 // Plain: the p50 of calls without it, over the same connection
+	Bytes           int
+}
+
+// quiet is of many connections over which nothing goes any more, after some calls over each.
+type quiet struct {
+	Connections    int
+	Calls          int     // over each, before
+	Server, Client float64 // KiB for each, resident
+	CPU            float64 // µs a second for all of them, of both processes
+	Switches       float64 // context switches a second
+}
+
 // cost is of each call.
 type cost struct {
 	CPU          float64 // µs, of both processes
@@ -74,6 +98,8 @@ const gib = 1 << 30
 // size writes a number of bytes.
 func size(n int) string {
 	switch {
+	case n >= 1e6 && n%1e6 == 0:
+		return fmt.Sprintf("%d MB", n/1e6)
 	case n >= 1<<20 && n%(1<<20) == 0:
 		return fmt.Sprintf("%d MiB", n>>20)
 	case n >= 1<<10 && n%(1<<10) == 0:
@@ -104,54 +130,75 @@ func medianOf[T any](values []T, number func(T) float64) float64 {
 	return median(numbers)
 }
 
-// medians is the median of each number on its own; rounds that failed are nil.
+// medians is the median of each number on its own; rounds that failed are nil. What is measured once is in the first round that has it.
 func medians(rounds []*result) *result {
 	m := &result{Latency: map[string]*latency{}, Bulk: map[string]*throughput{}}
-	latencies, bulks := map[string][]*latency{}, map[string][]*throughput{}
-	var paced []*latency
-	var concurrents []*concurrent
 	for _, r := range rounds {
 		if r == nil {
 			continue
 		}
-		for n, l := range r.Latency {
-			latencies[n] = append(latencies[n], l)
+		for n := range r.Latency {
+			m.Latency[n] = middle(rounds, func(r *result) *latency { return r.Latency[n] }, medianLatency)
 		}
-		for n, b := range r.Bulk {
-			bulks[n] = append(bulks[n], b)
-		}
-		if r.Paced != nil {
-			paced = append(paced, r.Paced)
-		}
-		if r.Concurrent != nil {
-			concurrents = append(concurrents, r.Concurrent)
-		}
-		if r.Idle != nil {
-			m.Idle = r.Idle
+		for n := range r.Bulk {
+			m.Bulk[n] = middle(rounds, func(r *result) *throughput { return r.Bulk[n] }, medianThroughput)
 		}
 	}
-	for n, l := range latencies {
-		m.Latency[n] = medianLatency(l)
-	}
-	for n, b := range bulks {
-		m.Bulk[n] = &throughput{
-			Rate:    medianOf(b, func(t *throughput) float64 { return t.Rate }),
-			CPU:     medianOf(b, func(t *throughput) float64 { return t.CPU }),
-			Foreign: medianOf(b, func(t *throughput) float64 { return t.Foreign }),
+	m.Paced = middle(rounds, func(r *result) *latency { return r.Paced }, medianLatency)
+	m.Concurrent = middle(rounds, func(r *result) *concurrent { return r.Concurrent }, medianConcurrent)
+	m.Loaded = middle(rounds, func(r *result) *loaded { return r.Loaded }, func(l []*loaded) *loaded {
+		return &loaded{
+			Latency:    middle(l, func(l *loaded) *latency { return l.Latency }, medianLatency),
+			Concurrent: middle(l, func(l *loaded) *concurrent { return l.Concurrent }, medianConcurrent),
 		}
-	}
-	if paced != nil {
-		m.Paced = medianLatency(paced)
-	}
-	if concurrents != nil {
-		m.Concurrent = &concurrent{
-			Rate: medianOf(concurrents, func(c *concurrent) float64 { return c.Rate }),
-			P50:  medianOf(concurrents, func(c *concurrent) float64 { return c.P50 }),
-			P99:  medianOf(concurrents, func(c *concurrent) float64 { return c.P99 }),
-			cost: medianCost(concurrents, func(c *concurrent) cost { return c.cost }),
-		}
-	}
+	})
+	m.Carry = middle(rounds, func(r *result) *carry { return r.Carry }, medianCarry)
+	m.Idle = middle(rounds, func(r *result) *idle { return r.Idle }, func(i []*idle) *idle { return i[0] })
+	m.Quiet = middle(rounds, func(r *result) *quiet { return r.Quiet }, func(q []*quiet) *quiet { return q[0] })
 	return m
+}
+
+// middle is the median of a part of all values that have it; nil where none has.
+func middle[T, P any](values []*T, part func(*T) *P, median func([]*P) *P) *P {
+	var parts []*P
+	for _, v := range values {
+		if v == nil {
+			continue
+		}
+		if p := part(v); p != nil {
+			parts = append(parts, p)
+		}
+	}
+	if parts == nil {
+		return nil
+	}
+	return median(parts)
+}
+
+func medianThroughput(b []*throughput) *throughput {
+	return &throughput{
+		Rate:    medianOf(b, func(t *throughput) float64 { return t.Rate }),
+		CPU:     medianOf(b, func(t *throughput) float64 { return t.CPU }),
+		Foreign: medianOf(b, func(t *throughput) float64 { return t.Foreign }),
+	}
+}
+
+func medianConcurrent(c []*concurrent) *concurrent {
+	return &concurrent{
+		Rate: medianOf(c, func(c *concurrent) float64 { return c.Rate }),
+		P50:  medianOf(c, func(c *concurrent) float64 { return c.P50 }),
+		P99:  medianOf(c, func(c *concurrent) float64 { return c.P99 }),
+		cost: medianCost(c, func(c *concurrent) cost { return c.cost }),
+	}
+}
+
+func medianCarry(c []*carry) *carry {
+	return &carry{
+		P50:   medianOf(c, func(c *carry) float64 { return c.P50 }),
+		P99:   medianOf(c, func(c *carry) float64 { return c.P99 }),
+		Plain: medianOf(c, func(c *carry) float64 { return c.Plain }),
+		Bytes: c[0].Bytes,
+	}
 }
 
 func medianLatency(l []*latency) *latency {

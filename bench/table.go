@@ -33,6 +33,8 @@ func (t *table) markdown(w io.Writer) {
 // number has two or three digits that count, or all before the point.
 func number(v float64) string {
 	switch {
+	case v < 0:
+		return "-" + number(-v)
 	case v >= 99.95:
 		return fmt.Sprintf("%.0f", v)
 	case v >= 9.995:

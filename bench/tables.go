@@ -79,12 +79,13 @@ func (r *report) markdown(w io.Writer) {
 	}
 	if r.Copies != nil {
 		fmt.Fprint(w, "\nCopying in memory by one goroutine:")
-		for i, n := range copySizes {
+		for i, n := range r.Plan.copySizes() {
 			fmt.Fprintf(w, "%s %s at a time %.1f GiB/s", []string{"", ","}[min(i, 1)], size(n), r.Copies[size(n)])
 		}
 		fmt.Fprintln(w, ".")
 	}
-	for _, t := range []*table{r.overview(), r.latencies("p50", p50), r.latencies("p99", p99), r.costs(), r.paced(), r.concurrent(), r.bulk(), r.idle()} {
+	for _, t := range []*table{r.overview(), r.latencies("p50", p50), r.latencies("p99", p99), r.costs(), r.paced(), r.concurrent(), r.loaded(),
+		r.bulk(), r.carry(), r.idle(), r.quiet(), r.targets()} {
 		if len(t.rows) > 0 {
 			t.markdown(w)
 		}
@@ -182,7 +183,7 @@ func (r *report) concurrent() *table {
 }
 
 func (r *report) bulk() *table {
-	t := &table{title: "One way", text: "GiB/s; the receiver touches each cache line. CPU time is of both processes, in seconds for a GiB.",
+	t := &table{title: "One way", text: "GiB/s; the receiver touches each cache line. *memcpy* is one copy in memory, by one goroutine, measured once. CPU time is of both processes, in seconds for a GiB.",
 		columns: []string{"contender", "over"}, left: 2}
 	for _, n := range r.Plan.Bulk {
 		t.columns = append(t.columns, size(n), "×", "rounds", "CPU s/GiB")
@@ -195,6 +196,9 @@ func (r *report) bulk() *table {
 				r.value(c.name, cpu, number))
 		}
 		t.row(cells...)
+	}
+	if row := r.memcpy(); row != nil && len(t.rows) > 0 {
+		t.rows = slices.Insert(t.rows, 0, row)
 	}
 	return t
 }
