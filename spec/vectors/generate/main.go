@@ -1,7 +1,7 @@
-// Command generate writes the vectors of spec/wire.md into the folder wire/ beside it: one case a file. It builds the
-// bytes by hand, so that it shares no mistake with the code that the vectors test.
+// Command generate writes the vectors of spec/wire.md and spec/memory.md into the folders wire/ and memory/ beside it: one case
+// a file. It builds the bytes by hand, so that it shares no mistake with the code that the vectors test.
 //
-//	go run ./spec/vectors/generate spec/vectors/wire
+//	go run ./spec/vectors/generate spec/vectors
 package main
 
 import (
@@ -18,10 +18,11 @@ import (
 type vector struct {
 	name    string
 	clause  string
-	expect  string   // dies | ends | lives | answers | streams | pongs | fails CODE
+	expect  string   // as the spec's page says
 	headers []string // further lines
 	about   string
 	parts   []part
+	area    []part // of spec/memory.md: what is in the ring
 }
 
 type part struct {
@@ -33,12 +34,14 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("usage: generate FOLDER")
 	}
-	if err := write(os.Args[1], all()); err != nil {
-		log.Fatal(err)
+	for dir, list := range map[string][]vector{"wire": wire(), "memory": memory()} {
+		if err := write(filepath.Join(os.Args[1], dir), list); err != nil {
+			log.Fatal(err)
+		}
 	}
 }
 
-func all() []vector {
+func wire() []vector {
 	var list []vector
 	list = append(list, hellos()...)
 	list = append(list, messages()...)
@@ -78,13 +81,21 @@ func (v vector) text() []byte {
 		fmt.Fprintln(&b, h)
 	}
 	fmt.Fprintf(&b, "about: %s\n\n", v.about)
-	for _, p := range v.parts {
-		fmt.Fprintf(&b, "# %s\n", p.about)
-		for i := 0; i < len(p.b); i += 16 {
-			fmt.Fprintf(&b, "% x\n", p.b[i:min(i+16, len(p.b))])
-		}
+	hex(&b, v.parts)
+	if len(v.area) > 0 {
+		fmt.Fprintln(&b)
+		hex(&b, v.area)
 	}
 	return b.Bytes()
+}
+
+func hex(b *bytes.Buffer, parts []part) {
+	for _, p := range parts {
+		fmt.Fprintf(b, "# %s\n", p.about)
+		for i := 0; i < len(p.b); i += 16 {
+			fmt.Fprintf(b, "% x\n", p.b[i:min(i+16, len(p.b))])
+		}
+	}
 }
 
 // ---- pieces
