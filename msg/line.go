@@ -45,12 +45,11 @@ func (l *line) Read(p []byte) (int, error) {
 	if l.h == nil || byValue {
 		return l.c.Read(p)
 	}
-	n, files, err := l.h.ReadHandles(p)
-	if len(files) > 0 {
-		if l.files = append(l.files, files...); len(l.files) > mostFiles && err == nil {
-			err = protocolError("%d files came that no frame explains", len(l.files))
-		}
+	if len(l.files) > mostFiles { // now: who reads may leave an error that comes beside bytes to the next Read
+		return 0, protocolError("%d files came that no frame explains", len(l.files))
 	}
+	n, files, err := l.h.ReadHandles(p)
+	l.files = append(l.files, files...)
 	return n, err
 }
 
@@ -296,6 +295,9 @@ func (w *writer) tell(kind uint8, when int, numbers ...uint32) {
 
 // broken is err as Recv and Send show it.
 func broken(err error) error {
+	if e, ok := err.(besideError); ok {
+		return e.error
+	}
 	if errors.Is(err, ring.ErrBroken) {
 		return &ProtocolError{Text: fmt.Sprint(err)}
 	}

@@ -137,7 +137,7 @@ func (l *link) Wait() error {
 	rest, perr := s.beside(l.ch, s.control[:s.part+n])
 	s.part = copy(s.control[:], rest)
 	if perr != nil {
-		return perr
+		return besideError{perr}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.line.c.SetReadDeadline(time.Time{})
@@ -145,6 +145,11 @@ func (l *link) Wait() error {
 	}
 	return err
 }
+
+// besideError: the peer broke the rules beside the ring, and is to be told.
+type besideError struct{ error }
+
+func (besideError) Is(target error) bool { return target == ring.ErrBroken }
 
 // Poke makes Wait return.
 func (l *link) Poke() { l.ch.c.SetReadDeadline(time.Unix(1, 0)) }
@@ -273,7 +278,7 @@ func (r *reader) await(segment uint32) error {
 	for r.ring != nil && segment > r.sh.taker.known() {
 		err := r.ring.Until(func() bool { return segment <= r.sh.taker.known() })
 		if err != nil && !r.interrupted(err) {
-			return unexpected(err)
+			return unexpected(broken(err))
 		}
 	}
 	return nil

@@ -46,8 +46,8 @@ type control struct {
 
 // A Link is the connection beside the ring.
 type Link interface {
-	// Wait waits until something came over the connection, whatever it was, or until Poke. An error is final. It is called by one
-	// goroutine at a time.
+	// Wait waits until something came over the connection, whatever it was, or until Poke. An error is final; where it is ErrBroken, the
+	// connection is up still. It is called by one goroutine at a time.
 	Wait() error
 	// Poke makes the Wait that is under way return, or the next one.
 	Poke()

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +12,7 @@ import (
 // Write writes all of p, and waits for room. Where it fails, it says how much the peer gets. os.ErrDeadlineExceeded: the write deadline
 // was reached.
 func (r *Ring) Write(p []byte) (int, error) {
-	if r.end.Load() != nil {
+	if r.unheard() {
 		return 0, io.ErrClosedPipe
 	}
 	if r.Publish() { // or the reader could not make room
@@ -38,6 +39,12 @@ func (r *Ring) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// unheard: the connection has ended, and not because of what the peer did: then it may be told why, where there is room.
+func (r *Ring) unheard() bool {
+	end := r.end.Load()
+	return end != nil && !errors.Is(*end, ErrBroken)
+}
+
 // WriteBuffers writes the pieces of b, and takes from it what was written.
 func (r *Ring) WriteBuffers(b *net.Buffers) (sum int64, err error) {
 	for len(*b) > 0 && err == nil {
@@ -58,7 +65,7 @@ func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok bool, err error) {
 	for _, p := range parts {
 		sum += len(p)
 	}
-	if r.end.Load() != nil {
+	if r.unheard() {
 		return false, io.ErrClosedPipe
 	}
 	free, err := r.free(sum)
