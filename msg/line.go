@@ -17,6 +17,7 @@ type line struct {
 	c     net.Conn
 	h     handler    // nil: no memory can be handed over
 	files []*os.File // that came, and that no segment frame has explained yet: of who reads
+	bells bells
 }
 
 // handler is a connection that hands memory over, as a *standpipe.Conn.
@@ -98,14 +99,6 @@ func (l *line) end() {
 	l.files = nil
 }
 
-var bell = appendHeader(nil, header{kind: kindBell})
-
-// Bell wakes the peer.
-func (l *line) Bell() error {
-	_, err := l.c.Write(bell)
-	return err
-}
-
 // announcement is a segment's frame, and the memory to go with it.
 type announcement struct {
 	frame  []byte
@@ -172,12 +165,21 @@ func (w *writer) noBeside() {
 
 func (l *line) announce(a announcement) (err error) {
 	if byValue {
-		_, err = l.c.Write(a.frame)
-		return err
+		for {
+			if _, err = l.c.Write(a.frame); !errors.Is(err, os.ErrDeadlineExceeded) {
+				return err
+			}
+			l.bells.pause(l, 0)
+		}
 	}
 	defer a.memory.Close()
-	_, err = l.h.WriteHandles(a.frame, a.memory)
-	return err
+	for n := 0; ; { // so small a frame goes as a whole or not at all
+		n, err = l.h.WriteHandles(a.frame, a.memory)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		l.bells.pause(l, 0) // the deadline was a bell's
+	}
 }
 
 // file is to be sent with the segment's frame that is at that byte of what is pending, or before.

@@ -128,7 +128,7 @@ func (s *sharing) join(ch *Channel) {
 // link is the connection as the ring sees it.
 type link struct{ ch *Channel }
 
-func (l *link) Bell() error { return l.ch.sh.line.Bell() }
+func (l *link) Bell() error { return l.ch.w.bell() }
 
 // Wait reads from the connection once, beside the ring: bells, and segments.
 func (l *link) Wait() error {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,7 +39,9 @@ type writer struct {
 	unseen   int         // frames in the ring of which the reader was not told
 	files    []file      // to go with what is pending
 	beside   []announcement
-	besides  bool // a goroutine writes them
+	besides  bool        // a goroutine writes them
+	over     atomic.Bool // the stream has gone to the ring
+	owed     bool        // a bell, when it has
 	closed   bool
 	deadline time.Time // of all writes, once closed
 	err      error
@@ -216,16 +219,16 @@ func (w *writer) flush() {
 // belong behind what is pending. It writes a few times at most, so that no sender is held up for the sake of others: what came
 // meanwhile is left to a goroutine, which ends when nothing is pending.
 func (w *writer) drain(direct [][]byte) error {
-	for len(w.files) > mostFiles/2 && w.err == nil && len(w.rest) == 0 {
-		w.write(nil)
-	}
-	if w.next != nil && len(direct) > 0 { // the header goes where the rest goes
+	many := func() bool { return len(w.files) > mostFiles/2 && w.err == nil && len(w.rest) == 0 }
+	if len(direct) > 0 && (w.next != nil || many()) { // the header goes where the rest goes, with nothing between
 		at := len(w.pending) - headerSize
 		var head [headerSize]byte
 		copy(head[:], w.pending[at:])
 		w.pending = w.pending[:at]
-		w.write(nil)
-		if w.err == nil && len(w.rest)+len(w.pending) > 0 { // it was broken off
+		for w.write(nil); many(); {
+			w.write(nil)
+		}
+		if w.err == nil && len(w.rest)+len(w.pending) > 0 { // it was broken off, or others have added theirs
 			w.pending = append(grow(w.pending, headerSize), head[:]...)
 			for _, p := range direct {
 				w.pending = append(grow(w.pending, len(p)), p...)
@@ -236,11 +239,14 @@ func (w *writer) drain(direct [][]byte) error {
 		}
 		w.pending = append(grow(w.pending, headerSize), head[:]...)
 	}
+	for many() {
+		w.write(nil)
+	}
 	w.write(direct)
 	for i := 1; i < mostWrites && w.err == nil && len(w.rest) == 0 && len(w.pending) > 0; i++ {
 		w.write(nil)
 	}
-	if w.err == nil && len(w.rest)+len(w.pending) > 0 {
+	if w.err == nil && (w.next != nil || len(w.rest)+len(w.pending) > 0) { // goOver may have come while this wrote
 		w.mu.Unlock()
 		go w.drainRest()
 		return nil
@@ -310,8 +316,14 @@ func (w *writer) write(direct [][]byte) {
 	if w.turning && err == nil && len(w.rest) == 0 {
 		w.turning = false
 		w.ring, w.next = w.next, nil
+		if w.over.Store(true); w.owed {
+			go w.line.Bell()
+		}
 		w.ring.SetWriteDeadline(w.deadline)
 		w.goBeside()
+	}
+	if w.closed && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = net.ErrClosed // the deadline is Close's
 	}
 	if w.err == nil {
 		w.err = broken(err)
