@@ -324,12 +324,6 @@ func awaitRing(t *testing.T, ch *msg.Channel) {
 // receiveAll receives to the end, looks at all that comes, and keeps some Buffers for a while.
 func receiveAll(t *testing.T, ch *msg.Channel, rnd *rand.Rand) {
 	var kept []msg.Buffer
-	sum := 0
-	look := func(b []byte) {
-		for _, c := range b {
-			sum += int(c)
-		}
-	}
 	for {
 		m, err := ch.Recv()
 		if look(m.Data); err != nil {
