@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 )
+
+func half(area []byte, at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&area[at])) }
 
 // ringers are two Channels whose streams both go through the ring.
 func ringers(t *testing.T) (a, b *Channel) {
@@ -42,8 +46,8 @@ func TestDeafPeer(t *testing.T) {
 				return
 			}
 		}
-		ask := func() { // as parked, and for the first time
-			b.WithAreas(func(mine, _ []byte) { mine[256] += 2; mine[256] |= 1 })
+		ask := func() { // as who is parked, and was not rung for
+			b.WithAreas(func(mine, _ []byte) { half(mine, 256).Store(half(mine, 256).Load()+2 | 1) })
 		}
 		for range 50 {
 			ask()
@@ -88,7 +92,7 @@ func TestOwedBell(t *testing.T) {
 		}
 	}()
 	parked := func() (odd bool) {
-		b.WithAreas(func(mine, _ []byte) { odd = mine[256]&1 == 1 })
+		b.WithAreas(func(mine, _ []byte) { odd = half(mine, 256).Load()&1 == 1 })
 		return odd
 	}
 	for start := time.Now(); a.sh.line.bells.full.Load() || !parked(); time.Sleep(time.Millisecond) {
@@ -194,4 +198,25 @@ func TestGoesOverAlone(t *testing.T) {
 	}
 	hearNil(t, "the sender", sent)
 	until(t, "over", a, func(w *writer) bool { return w.ring != nil })
+}
+
+// Who only sends hears of the peer's end, too, also where the ring is full and nobody reads the connection.
+func TestSenderAlone(t *testing.T) {
+	a, b := goingOver(t)
+	until(t, "over", b, func(w *writer) bool { return w.ring != nil && !w.writing })
+	sent := make(chan error, 1)
+	go func() { sent <- b.Send(Message{Data: make([]byte, 4<<20)}) }()
+	until(t, "waiting for room", b, func(*writer) (waits bool) {
+		b.WithAreas(func(mine, _ []byte) { waits = half(mine, 384).Load() > 0 })
+		return waits
+	})
+	a.Conn().Close() // as if it had been killed
+	select {
+	case err := <-sent:
+		if !peerGone(err) {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits on")
+	}
 }

@@ -81,6 +81,7 @@ type Ring struct {
 	rungData uint32
 	calm     int
 	writing  spinner
+	deaf     int           // waits before Hear
 	deadline atomic.Int64  // of Write, in nanoseconds since 1970; 0: none
 	room     chan struct{} // a token: the writer is to look again
 }

@@ -153,8 +153,12 @@ func (r *Ring) expired() bool {
 	return d != 0 && time.Now().UnixNano() >= d
 }
 
-// deafPoll is how often a writer looks on its own, before the peer's stream has left the connection: bells may lie unread there.
-const deafPoll = time.Millisecond
+// deafPoll is how often a writer looks on its own, before the peer's stream has left the connection: bells may lie unread there. Nor
+// does it see the connection's end, where its program receives nothing: every so many times it rings, which fails then.
+const (
+	deafPoll = time.Millisecond
+	deafBell = 100
+)
 
 // awaitRoom waits until the reader has read something.
 func (r *Ring) awaitRoom() error {
@@ -181,6 +185,11 @@ func (r *Ring) hearRoom() {
 		select {
 		case <-r.room:
 		case <-time.After(deafPoll):
+			if r.deaf++; r.deaf%deafBell == 0 {
+				if err := r.link.Bell(); err != nil {
+					r.finish(err)
+				}
+			}
 		}
 		return
 	}
