@@ -207,7 +207,7 @@ func (d *dialer) makeArea(what string) *mem.Segment {
 // send sends a frame when the vector was played, where the stream is by then.
 func (d *dialer) send(b []byte) {
 	if d.ring {
-		head := word(d.mine, 0)
+		head := field(d.mine, 0)
 		at := head.Load()
 		for i, c := range b {
 			d.mine.Bytes()[4096+(at+uint64(i))&(d.window-1)] = c
@@ -279,7 +279,7 @@ func filler(n int) []byte {
 	return b
 }
 
-func word(s *mem.Segment, at int) *atomic.Uint64 {
+func field(s *mem.Segment, at int) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Pointer(&s.Bytes()[at]))
 }
 
@@ -331,11 +331,11 @@ func (d *dialer) read(b []byte) (int, []*os.File, error) {
 
 // takeRing takes what is in the listener's area.
 func (d *dialer) takeRing() {
-	head, window := word(d.theirs, 0).Load(), word(d.theirs, 8).Load()
+	head, window := field(d.theirs, 0).Load(), field(d.theirs, 8).Load()
 	for ; d.tail < head; d.tail++ {
 		d.in = append(d.in, d.theirs.Bytes()[4096+d.tail&(window-1)])
 	}
-	word(d.mine, 128).Store(d.tail)
+	field(d.mine, 128).Store(d.tail)
 	d.in = slices.Clone(d.frames(d.in))
 }
 

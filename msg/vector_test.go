@@ -108,7 +108,7 @@ func TestFrameVectors(t *testing.T) {
 					t.Fatal(err)
 				}
 				parsed = fmt.Sprintf("number: %d size: %d", refs[0].segment, refs[0].size)
-				made = appendRef(nil, ref{int(v.Number(t, "size")), uint32(v.Number(t, "number"))})
+				made = appendRef(nil, ref{size: int(v.Number(t, "size")), segment: uint32(v.Number(t, "number"))})
 			default:
 				parsed, made = frameVector(t, v)
 			}

@@ -11,6 +11,7 @@ type spinner struct {
 	pure    time.Duration // looking without giving the processor away
 	credit  int           // what looks have paid lately
 	skipped int           // waits without a look
+	given   int           // looks, one after the other, that paid when the processor had been given away: both sides may be on one
 	banned  time.Time     // until then somebody else wants the processor
 	ban     time.Duration
 }
@@ -21,6 +22,8 @@ const (
 	mostCredit = 32
 	lossOfOne  = 1                      // of credit, for a look in vain
 	probeAt    = 32                     // every so many waits without a look, one looks again
+	oneCPU     = 4                      // of given: the processor is given away at once,
+	probeCPU   = 64                     // but for every so many looks
 	stolen     = 500 * time.Microsecond // between two looks: somebody else had the processor, for a whole slice of time
 	leastBan   = 10 * time.Millisecond
 	mostBan    = 640 * time.Millisecond
@@ -35,9 +38,17 @@ func (s *spinner) init() {
 
 // spin looks until ready, or until it does not pay any more: false.
 func (s *spinner) spin(ready func() bool) bool {
+	pure := s.pure
+	if s.given >= oneCPU && s.given%probeCPU != 0 {
+		pure = 0
+	}
 	for range 32 {
 		if ready() {
+			s.given = 0
 			return true
+		}
+		if pure == 0 {
+			break
 		}
 		pause()
 	}
@@ -55,9 +66,12 @@ func (s *spinner) spin(ready func() bool) bool {
 	for i := 1; ; i++ {
 		if ready() {
 			s.credit = min(s.credit+1, mostCredit)
+			if s.given++; last < pure {
+				s.given = 0
+			}
 			return true
 		}
-		if last < s.pure {
+		if last < pure {
 			pause()
 			if i%8 != 0 {
 				continue
