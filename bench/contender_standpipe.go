@@ -16,6 +16,10 @@ func init() {
 	register(contender{name: "standpipe", group: ours, over: "ring", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
 		note: "typed calls of a MessagePack struct of three fields, whose encoding has the size; one way by a stream of []byte; " + defaults,
 		dial: func(e *env) (client, error) { return standpipeDial(e, typedEnd{}, msg.RingAuto) }})
+	register(contender{name: "standpipe-gen", group: ours, over: "ring", serve: standpipeServe, payload: recordPayload, max: standpipeMost,
+		note:    "as standpipe, with code for the struct that msgp has generated, which goes by no reflection",
+		modules: []string{"github.com/tinylib/msgp"},
+		dial:    func(e *env) (client, error) { return standpipeDial(e, generatedEnd{}, msg.RingAuto) }})
 	register(contender{name: "standpipe-raw", group: ours, over: "ring", serve: standpipeServe, max: standpipeMost,
 		note: "values that are encoded already (rpc.Raw); one way by a stream of them; " + defaults,
 		dial: func(e *env) (client, error) { return standpipeDial(e, rawEnd{}, msg.RingAuto) }})
@@ -65,6 +69,7 @@ func standpipeServe(e *env) error {
 	}
 	s := rpc.NewServer(&rpc.ServerConfig{MaxMessage: standpipeMost})
 	rpc.Handle(s, "typed.echo", func(_ context.Context, r record) (record, error) { return r, nil })
+	rpc.Handle(s, "generated.echo", func(_ context.Context, r generatedRecord) (generatedRecord, error) { return r, nil })
 	rpc.Handle(s, "raw.echo", func(_ context.Context, r rpc.Raw) (rpc.Raw, error) { return r, nil })
 	rpc.HandleStream(s, "typed.sink", func(_ context.Context, st *rpc.Stream[[]byte, uint64]) error {
 		var sum uint64

@@ -11,12 +11,15 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/standpipe/standpipe v0.0.0
+	github.com/tinylib/msgp v1.6.5
 	go.nanomsg.org/mangos/v3 v3.4.2
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 	storj.io/drpc v1.0.0
 )
+
+require github.com/philhofer/fwd v1.2.0 // indirect
 
 require (
 	github.com/Microsoft/go-winio v0.6.1 // indirect

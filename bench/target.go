@@ -34,9 +34,10 @@ func targets() []target {
 		t = append(t, target{what: what, of: of, f: f, base: base, g: g, wanted: wanted, least: true})
 	}
 	most("64-byte call, one caller: p50", "standpipe", call, floor, call, 0.06)
+	most("64-byte call, one caller: p50", "standpipe-gen", call, floor, call, 0.06)
 	most("64-byte call, one caller: p50", "standpipe-raw", call, floor, call, 0.03)
 	t = append(t, target{what: "64-byte call, both processes on one CPU: p50", of: "standpipe", f: call, base: floor, g: call, wanted: 0.3, pinned: true})
-	for _, of := range []string{"standpipe", "standpipe-raw"} {
+	for _, of := range []string{"standpipe", "standpipe-gen", "standpipe-raw"} {
 		least("many callers: calls/s", of, rate, "grpc-go", rate, 25)
 		least("many callers: calls/s", of, rate, "shmipc-go", rate, 1.5)
 	}
