@@ -47,7 +47,7 @@ func TestDeafPeer(t *testing.T) {
 			}
 		}
 		ask := func() { // as who is parked, and was not rung for
-			b.WithAreas(func(mine, _ []byte) { half(mine, 256).Store(half(mine, 256).Load()+2 | 1) })
+			b.WithAreas(func(mine, _ []byte) { half(mine, 256).Store(half(mine, 256).Load() + 2 | 1) })
 		}
 		for range 50 {
 			ask()

@@ -66,4 +66,6 @@ func AppendFrame(b []byte, kind uint8, buffers int, body []byte) []byte {
 }
 
 // AppendRef appends a reference to a buffer.
-func AppendRef(b []byte, size int, segment uint32) []byte { return appendRef(b, ref{size: size, segment: segment}) }
+func AppendRef(b []byte, size int, segment uint32) []byte {
+	return appendRef(b, ref{size: size, segment: segment})
+}
