@@ -17,6 +17,9 @@ import (
 
 // TestHostilePeer has a whole program for its victim: a server, or who dials one, that makes and serves calls and streams.
 func TestHostilePeer(t *testing.T) {
+	if aside(t) {
+		return
+	}
 	name := pipetest.Name(t)
 	log := slog.New(&panicLog{t: t})
 	peers := make(chan *rpc.Peer, 1)

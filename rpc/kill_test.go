@@ -1,5 +1,3 @@
-//go:build unix
-
 package rpc_test
 
 import (
@@ -10,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -152,27 +151,45 @@ func startKillChild(t *testing.T, arg string) *exec.Cmd {
 	return cmd
 }
 
+// kills is how many processes each of these tests kills: half of STANDPIPE_KILLS.
+func kills() int {
+	if n, err := strconv.Atoi(os.Getenv("STANDPIPE_KILLS")); err == nil {
+		return n / 2
+	}
+	return fewKills
+}
+
+// underWay kills the child at a random point of what goes on.
+func underWay(t *testing.T, rnd *rand.Rand, child *exec.Cmd, w *watch) {
+	t.Helper()
+	time.Sleep(time.Duration(rnd.IntN(40000)) * time.Microsecond)
+	w.note()
+	kill(t, child)
+}
+
 // A server is killed while calls and streams go both ways: everybody who waits hears of it within a second, and the name can be
-// served again at once.
+// served again at once. No memory stays that both have seen.
 func TestKilledServer(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
+	w := newWatch(t)
 	name := freshName()
-	for range 40 {
+	for range kills() {
 		child := startKillChild(t, "s"+name)
 		p, err := rpc.Dial(t.Context(), name, &rpc.DialConfig{Server: killServer(), Log: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
 		done := load(p)
-		time.Sleep(time.Duration(rnd.IntN(60000)) * time.Microsecond)
-		kill(t, child)
+		underWay(t, rnd, child, w)
 		hears(t, p, done)
 	}
+	w.end()
 }
 
 // The same the other way round: the server survives its clients.
 func TestKilledClient(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
+	w := newWatch(t)
 	name := freshName()
 	ln, err := standpipe.Listen(name, nil)
 	if err != nil {
@@ -197,7 +214,7 @@ func TestKilledClient(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for range 40 {
+	for range kills() {
 		child := startKillChild(t, "c"+name)
 		var p *rpc.Peer
 		select {
@@ -209,10 +226,10 @@ func TestKilledClient(t *testing.T) {
 			p = <-peers
 		}
 		done := load(p)
-		time.Sleep(time.Duration(rnd.IntN(60000)) * time.Microsecond)
-		kill(t, child)
+		underWay(t, rnd, child, w)
 		hears(t, p, done)
 	}
+	w.end()
 }
 
 func kill(t *testing.T, child *exec.Cmd) {
