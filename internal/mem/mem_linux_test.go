@@ -2,6 +2,7 @@ package mem
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 
@@ -20,6 +21,7 @@ func TestSeals(t *testing.T) {
 		"cut":     unix.Ftruncate(fd, Least),
 		"grow":    unix.Ftruncate(fd, 8*Least),
 		"write":   func() error { _, err := unix.Pwrite(fd, []byte("x"), 0); return err }(),
+		"extend":  unix.Fallocate(fd, 0, 0, 8*Least),
 		"punch":   unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, Least),
 		"map":     func() error { _, err := unix.Mmap(fd, 0, Least, unix.PROT_WRITE, unix.MAP_SHARED); return err }(),
 		"unseal":  func() error { _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE); return err }(),
@@ -28,6 +30,42 @@ func TestSeals(t *testing.T) {
 		if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Who has got it may open it again, with any right that the owner of the file has: that does not help.
+func TestReopened(t *testing.T) {
+	made, err := Create(4 * Least)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	for _, flags := range []int{unix.O_RDWR, unix.O_WRONLY, unix.O_RDWR | unix.O_TRUNC} {
+		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", made.file.Fd()), flags|unix.O_CLOEXEC, 0)
+		if err != nil {
+			if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+				t.Errorf("open with %#x: %v", flags, err)
+			}
+			continue
+		}
+		for what, err := range map[string]error{
+			"cut":   unix.Ftruncate(fd, Least),
+			"write": func() error { _, err := unix.Pwrite(fd, []byte("x"), 0); return err }(),
+			"punch": unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, Least),
+			"map": func() error {
+				_, err := unix.Mmap(fd, 0, Least, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+				return err
+			}(),
+		} {
+			if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+				t.Errorf("opened with %#x, %s: %v", flags, what, err)
+			}
+		}
+		unix.Close(fd)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(made.file.Fd()), &st); err != nil || st.Size != 4*Least {
+		t.Error(st.Size, err)
 	}
 }
 
