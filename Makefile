@@ -12,6 +12,8 @@ TIMEOUT   ?= 10m
 TEST      := go test -count=1 -p 1 -timeout $(TIMEOUT)
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
+HOSTILETIME ?= 2m
+KILLS     ?= 1000
 export STANDPIPE_WITNESS ?=
 # Whoever touches a Buffer that is not theirs any more faults.
 export STANDPIPE_CHECK ?= 1
@@ -73,6 +75,11 @@ test-race: ## the same with the race detector (needs cgo: gcc)
 .PHONY: witnesses
 witnesses:
 	@[ ! -x tools/witness-get ] || tools/witness-get .wine/witness
+
+.PHONY: hostile
+hostile: ## a hostile peer for HOSTILETIME (2m) against a Channel, and as long against a whole program; then KILLS (1000) kills in mid-transfer
+	STANDPIPE_HOSTILE=$(HOSTILETIME) go test -count=1 -timeout $(TIMEOUT) -run '^TestHostile(Ring|Peer)$$' -v ./msg
+	STANDPIPE_KILLS=$(KILLS) go test -count=1 -timeout $(TIMEOUT) -run '^TestKilled' -v ./rpc
 
 .PHONY: model
 model: ## the model of the ring's waiting protocol, by SPIN (needs spin and gcc; a minute)
