@@ -220,3 +220,25 @@ func TestSenderAlone(t *testing.T) {
 		t.Fatal("it waits on")
 	}
 }
+
+// A lie that only the writer sees is what Recv tells, too.
+func TestLieToWriter(t *testing.T) {
+	a, b := ringers(t)
+	received := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := a.Recv(); err != nil && !errors.Is(err, ErrInterrupted) {
+				received <- err
+				return
+			}
+		}
+	}()
+	b.WithAreas(func(mine, _ []byte) { half(mine, 128).Store(1 << 30) }) // it has read so much
+	err := a.Send(Message{Data: make([]byte, 1<<20)})
+	for _, err := range []error{err, <-received} {
+		var pe *ProtocolError
+		if !errors.As(err, &pe) || pe.Remote {
+			t.Errorf("%T %v", err, err)
+		}
+	}
+}

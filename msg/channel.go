@@ -321,6 +321,9 @@ func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 		ch.r.err = nil // drain goes on
 		return nil, net.ErrClosed
 	}
+	if errors.Is(ch.r.err, net.ErrClosed) { // perhaps the writer has closed, since the peer lied to it
+		ch.r.err = ch.w.blame(ch.r.err)
+	}
 	ch.fail(ch.r.err)
 	return nil, ch.r.err
 }

@@ -358,6 +358,16 @@ func peerGone(err error) bool {
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrClosedPipe)
 }
 
+// blame is err, or what the peer did wrong that made the writer close the connection.
+func (w *writer) blame(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if pe, ok := w.err.(*ProtocolError); ok {
+		return pe
+	}
+	return err
+}
+
 // abort queues the last words.
 func (w *writer) abort(reason string) {
 	w.mu.Lock()
