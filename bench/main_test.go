@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,7 +55,7 @@ func runHere(t *testing.T, ctx context.Context, args ...string) (code int, stdou
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out, errs strings.Builder
-	quick := []string{"-rounds", "1", "-dur", "20ms", "-callers", "8", "-idle", "20", "-sizes", "64,4096", "-bulk", "65536", "-calm", "0"}
+	quick := []string{"-rounds", "1", "-dur", "20ms", "-callers", "8", "-idle", "20", "-sizes", "64,4096", "-bulk", "65536", "-carry", "4194304", "-calm", "0"}
 	code = run(ctx, slices.Concat(quick, args), &out, &errs)
 	left, err := os.ReadDir(dir)
 	if err != nil {
@@ -68,9 +69,9 @@ func runHere(t *testing.T, ctx context.Context, args ...string) (code int, stdou
 
 // A quick round of a few contenders measures everything.
 func TestRound(t *testing.T) {
-	names := []string{"unix", "standpipe", "standpipe-raw", "grpc-go"}
+	names := []string{"unix", "standpipe", "standpipe-raw", "standpipe-buffer", "shmipc-go", "grpc-go"}
 	file := filepath.Join(t.TempDir(), "new", "result.json")
-	code, stdout, stderr := runHere(t, context.Background(), "-only", strings.Join(names, ","), "-json", file)
+	code, stdout, stderr := runHere(t, context.Background(), "-targets", "-only", strings.Join(names, ","), "-json", file)
 	if code != exitOK {
 		t.Fatalf("code %d\n%s", code, stderr)
 	}
@@ -88,7 +89,8 @@ func TestRound(t *testing.T) {
 			continue
 		}
 		for what, f := range map[string]figure{"p50 of 64 B": p50(64), "p99 of 4 KiB": p99(4096), "after a pause": pacedP50, "rate": rate, "CPU": rateCPU,
-			"bulk": bulkRate(65536), "connections": ofIdle(func(i *idle) float64 { return float64(i.Connections) })} {
+			"bulk": bulkRate(65536), "connections": ofIdle(func(i *idle) float64 { return float64(i.Connections) }), "p50 while others compute": loadedP50,
+			"p99 while others compute": loadedP99, "rate while others compute": loadedRate, "memory of quiet ones": quietMemory, "CPU of quiet ones": quietCPU} {
 			if v, ok := f(r.Median[name]); !ok || v <= 0 {
 				t.Errorf("%s, %s: %v, %v", name, what, v, ok)
 			}
@@ -97,13 +99,39 @@ func TestRound(t *testing.T) {
 			t.Errorf("%s is not in the tables, or not in the progress", name)
 		}
 	}
-	for _, title := range []string{"Overview", "One caller, p50", "One caller, p99", "A call after a pause", "8 callers", "One way", "Idle connections", "Contenders"} {
+	if v, ok := carryTimes(r.Median["standpipe-buffer"]); !ok || v <= 0 {
+		t.Errorf("a call that carries memory takes %v times another one, %v", v, ok)
+	}
+	for name, pinned := range map[string]bool{"unix": true, "standpipe": true, "grpc-go": false} {
+		if got := len(r.Pinned[name]); (got == 1) != pinned {
+			t.Errorf("%s: %d rounds on one CPU", name, got)
+		}
+	}
+	for _, title := range []string{"While others compute", "A call that carries 4 MiB", "Quiet connections", "Targets", "Overview", "One caller, p50", "One caller, p99", "A call after a pause", "8 callers", "One way", "Idle connections", "Contenders"} {
 		if !strings.Contains(stdout, "\n## "+title+"\n") {
 			t.Errorf("there is no table %q", title)
 		}
 	}
 	if t.Failed() {
 		t.Log(stdout)
+	}
+}
+
+// Who is for one part only is in its table, beside a copy in memory.
+func TestInPlace(t *testing.T) {
+	code, stdout, stderr := runHere(t, context.Background(), "-only", "unix,standpipe-inplace")
+	if code != exitOK {
+		t.Fatalf("code %d\n%s", code, stderr)
+	}
+	_, oneWay, _ := strings.Cut(stdout, "\n## One way\n")
+	oneWay, _, _ = strings.Cut(oneWay, "\n## ")
+	for _, row := range []string{"| *memcpy* | memory |", "| *unix* | unix |", "| **standpipe-inplace** | memory |"} {
+		if !strings.Contains(oneWay, "\n"+row) {
+			t.Errorf("there is no row %q in\n%s", row, oneWay)
+		}
+	}
+	if n := strings.Count(stdout, "| **standpipe-inplace** |"); n != 1 {
+		t.Errorf("it is in %d tables", n)
 	}
 }
 
@@ -174,6 +202,7 @@ func TestUsage(t *testing.T) {
 		{"-dur", "0s"},
 		{"-parts", "lx"},
 		{"-parts", ""},
+		{"-carry", "0"},
 	} {
 		var out, errs strings.Builder
 		if code := run(context.Background(), args, &out, &errs); code != exitUsage || errs.Len() == 0 || out.Len() > 0 {
@@ -207,9 +236,27 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// -targets measures those that the targets are about, and nobody else; -only still says who.
+func TestTargetsChoose(t *testing.T) {
+	for only, want := range map[string][]string{"": targetContenders(), "unix,tcp": {"tcp", "unix"}} {
+		s, err := parse([]string{"-targets", "-only", only}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, c := range s.run {
+			names = append(names, c.name)
+		}
+		slices.Sort(names)
+		if !slices.Equal(names, want) || !s.targets {
+			t.Errorf("-only %q: %q, not %q", only, names, want)
+		}
+	}
+}
+
 // The contenders are all there.
 func TestContenders(t *testing.T) {
-	for _, name := range []string{"unix", "standpipe", "standpipe-raw", "grpc-go", "connect-go", "ttrpc", "drpc", "net/rpc", "mangos", "nats",
+	for _, name := range []string{"unix", "standpipe", "standpipe-raw", "standpipe-off", "standpipe-buffer", "standpipe-inplace", "grpc-go", "connect-go", "ttrpc", "drpc", "net/rpc", "mangos", "nats",
 		"redis-tcp", "http-tcp", "http-unix"} {
 		if contenders[name] == nil {
 			t.Errorf("%s is not there", name)

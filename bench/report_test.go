@@ -47,7 +47,7 @@ func TestPercentiles(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	for n, want := range map[int]string{64: "64 B", 1000: "1000 B", 1024: "1 KiB", 4096: "4 KiB", 1<<10 + 1: "1025 B", 64 << 10: "64 KiB", 1 << 20: "1 MiB",
-		1<<20 + 1<<10: "1025 KiB", 64 << 20: "64 MiB"} {
+		1<<20 + 1<<10: "1025 KiB", 64 << 20: "64 MiB", 300e6: "300 MB"} {
 		if got := size(n); got != want {
 			t.Errorf("%d: %q, not %q", n, got, want)
 		}
@@ -55,7 +55,7 @@ func TestSize(t *testing.T) {
 }
 
 func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{0: "0.00", 0.0012: "0.001", 0.5: "0.50", 9.994: "9.99", 9.996: "10.0", 12.34: "12.3", 99.96: "100", 1234.5: "1234"} {
+	for v, want := range map[float64]string{0: "0.00", 0.0012: "0.001", 0.5: "0.50", 9.994: "9.99", 9.996: "10.0", 12.34: "12.3", 99.96: "100", 1234.5: "1234", -2.5: "-2.50"} {
 		if got := number(v); got != want {
 			t.Errorf("%v: %q, not %q", v, got, want)
 		}
@@ -105,7 +105,7 @@ func TestMedians(t *testing.T) {
 	if l := m.Latency["64 B"]; l.P50 != 20 || l.CPU != 40 {
 		t.Errorf("%+v", l)
 	}
-	if m.Paced != nil || m.Concurrent != nil || m.Idle != nil || len(m.Bulk) > 0 {
+	if m.Paced != nil || m.Concurrent != nil || m.Loaded != nil || m.Carry != nil || m.Idle != nil || m.Quiet != nil || len(m.Bulk) > 0 {
 		t.Errorf("more than what there was: %+v", m)
 	}
 }
