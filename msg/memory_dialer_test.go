@@ -158,8 +158,10 @@ func (d *dialer) file(what string) *os.File {
 		copy(s.Bytes(), filler(int(min(size, 65536))))
 		return s.Take()
 	case "area":
-		if f := d.mine.Take(); f != nil {
-			return f
+		if d.mine != nil && int64(len(d.mine.Bytes())) == size {
+			if f := d.mine.Take(); f != nil {
+				return f
+			}
 		}
 		s := d.makeArea("0 " + what) // a second one
 		defer s.Close()
