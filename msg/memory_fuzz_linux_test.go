@@ -92,12 +92,12 @@ func forge(t *testing.T, body, files, area []byte, head, window uint64, changes 
 	}
 	defer d.mine.Close()
 	copy(d.mine.Bytes()[4096:], area)
-	word(d.mine, 0).Store(head)
-	word(d.mine, 8).Store(window)
+	field(d.mine, 0).Store(head)
+	field(d.mine, 8).Store(window)
 	if d.throw(files) == nil {
 		for ; len(changes) >= 9; changes = changes[9:] {
 			at := []int{0, 8, 128, 256, 384}[int(changes[0])%5]
-			word(d.mine, at).Store(binary.LittleEndian.Uint64(changes[1:]))
+			field(d.mine, at).Store(binary.LittleEndian.Uint64(changes[1:]))
 			a.Write([]byte{0, 0, 0, 0, 7, 0, 0, 0}) // where that fails, the listener has died
 		}
 	}
