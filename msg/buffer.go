@@ -54,6 +54,27 @@ func (b Buffer) Bytes() []byte {
 	return nil
 }
 
+// Copy copies p to the beginning of the memory, and returns how much that was, as copy(b.Bytes(), p) does: but so that a receiver who reads soon finds it in the
+// processor's caches. (Go copies 1 MiB and more past those.)
+func (b Buffer) Copy(p []byte) int {
+	to := b.Bytes()
+	if len(p) > mostCached {
+		return copy(to, p)
+	}
+	n := 0
+	for len(p) > 0 && n < len(to) {
+		k := copy(to[n:], p[:min(len(p), copyPiece)])
+		p = p[k:]
+		n += k
+	}
+	return n
+}
+
+const (
+	copyPiece  = 256 << 10
+	mostCached = 2 << 20 // above, it would not stay there
+)
+
 // Len is the size in bytes. It stays what it was when the Buffer is gone.
 func (b Buffer) Len() int { return b.n }
 

@@ -12,7 +12,7 @@ import (
 const (
 	leastClass = 12 // 4 KiB
 	largeClass = 16 // 64 KiB
-	mostClass  = 22 // 4 MiB
+	mostClass  = 27 // 128 MiB
 )
 
 // pools hold the first byte of each piece, since a pointer goes into a pool without being allocated itself; what is in
@@ -30,7 +30,7 @@ var stack struct {
 }
 
 const (
-	mostStacked = 32 << 20
+	mostStacked = 256 << 20
 	sweepTime   = 10 * time.Second
 )
 
@@ -83,8 +83,12 @@ func push(c int, p *byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = true
-	if s.size+1<<c > mostStacked {
-		return
+	for i := 0; s.size+1<<c > mostStacked; i++ { // the large ones are the dear ones
+		if i == c-largeClass {
+			return
+		}
+		s.size -= len(s.free[i]) << (largeClass + i)
+		s.free[i] = nil
 	}
 	s.size += 1 << c
 	s.free[c-largeClass] = append(s.free[c-largeClass], p)

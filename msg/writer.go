@@ -50,7 +50,7 @@ type writer struct {
 const (
 	directSize = 256 << 10 // from here on a message is not copied, but written from the sender's memory
 	mostWrites = 3         // of a sender, for itself and others
-	mostQueued = 16        // frames that Queue leaves to others: the peer is to have something to do meanwhile
+	mostQueued = 8         // frames that Queue leaves to others: the peer is to have something to do meanwhile
 	highWater  = 256 << 10 // pending bytes above which senders wait
 	mostHead   = 64        // a header, and a few releases before it
 )
