@@ -12,8 +12,8 @@ import (
 
 func init() {
 	register(contender{name: "standpipe-buffer", group: ours, over: "memory", serve: standpipeServe, huge: true,
-		note: "values with a msg.Buffer, which the sender fills by a copy of the message each time, and the receiver reads in place; calls answer with a Buffer that they " +
-			"fill by a copy, too",
+		note: "values with a msg.Buffer, which the sender fills by Buffer.Copy each time, and the receiver reads in place; calls answer with a Buffer that they " +
+			"fill so, too",
 		dial: func(e *env) (client, error) { return standpipeDial(e, bufferEnd{fill: copyAll}, msg.RingAuto) }})
 	register(contender{name: "standpipe-inplace", group: ours, over: "memory", serve: standpipeServe, huge: true, parts: partBulk,
 		note: "as standpipe-buffer, of a sender whose messages come to be in the Buffer: there is no other place that they are copied from. It writes one byte of each cache " +
@@ -21,10 +21,11 @@ func init() {
 		dial: func(e *env) (client, error) { return standpipeDial(e, bufferEnd{fill: produce}, msg.RingAuto) }})
 }
 
-func copyAll(to, from []byte) { copy(to, from) }
+func copyAll(to msg.Buffer, from []byte) { to.Copy(from) }
 
 // produce writes one byte of each cache line.
-func produce(to, _ []byte) {
+func produce(b msg.Buffer, _ []byte) {
+	to := b.Bytes()
 	for i := 0; i < len(to); i += 64 {
 		to[i] = byte(i >> 6)
 	}
@@ -44,7 +45,7 @@ type laden struct {
 func handleBuffers(s *rpc.Server) {
 	rpc.Handle(s, "buffer.echo", func(ctx context.Context, in blob) (blob, error) {
 		b, err := rpc.PeerFrom(ctx).NewBuffer(ctx, in.Data.Len())
-		copy(b.Bytes(), in.Data.Bytes())
+		b.Copy(in.Data.Bytes())
 		return blob{b}, err
 	})
 	rpc.HandleStream(s, "buffer.sink", func(_ context.Context, st *rpc.Stream[blob, uint64]) error {
@@ -62,13 +63,13 @@ func handleBuffers(s *rpc.Server) {
 }
 
 type bufferEnd struct {
-	fill func(to, from []byte)
+	fill func(to msg.Buffer, from []byte)
 }
 
 func (h bufferEnd) blob(p *rpc.Peer, data []byte) (blob, error) {
 	b, err := p.NewBuffer(context.Background(), len(data))
 	if err == nil {
-		h.fill(b.Bytes(), data)
+		h.fill(b, data)
 	}
 	return blob{b}, err
 }
