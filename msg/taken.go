@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/standpipe/standpipe/internal/mem"
@@ -50,13 +51,15 @@ func (k *taker) take(f segmentFrame) (*taken, error) {
 	}
 	t := &taken{taker: k, number: f.number, size: int(f.size)}
 	file, err := k.ch.sh.line.file(f.handle)
-	switch {
-	case err == nil:
-		if t.mem, err = mem.Map(file, int64(f.size)); err != nil {
-			return nil, protocolError("segment %d: %v", f.number, err)
-		}
-	case !byValue: // a client that has closed has its handles no more, but what it sent before counts
-		return nil, protocolError("segment %d came without its memory: %v", f.number, err)
+	if err == nil {
+		t.mem, err = mem.Map(file, int64(f.size))
+	} else {
+		err = fmt.Errorf("it came without its memory: %w", err)
+	}
+	// A client that has closed has its handles no more, or something else by the same value; but what it sent before counts. What refers to the
+	// segment is refused.
+	if err != nil && !byValue {
+		return nil, protocolError("segment %d: %v", f.number, err)
 	}
 	if k.closed {
 		t.close()
