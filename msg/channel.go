@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/internal/ring"
 )
 
 // Config says what a Channel takes. A nil *Config and the zero one are the safe default.
@@ -109,6 +111,7 @@ func (ch *Channel) configure(cfg Config) (hello, error) {
 	ch.own = limits{message: uint32(cfg.MaxMessage), buffers: uint32(cfg.MaxShared)}
 	h := hello{maxMessage: ch.own.message, maxBuffers: ch.own.buffers, keys: cfg.Keys}
 	h.share, h.ring = ch.sh.offer()
+	h.futex = h.ring && ring.Futexes
 	return h, h.check()
 }
 

@@ -26,6 +26,8 @@ const (
 	segmentSize = 24 // of a segment frame, behind its header
 	mostNumbers = 1024
 
+	besideNumbers = segmentSize / 4 // of a retire beside the ring
+
 	pieceHead = 8         // of a piece, behind its header
 	mostPiece = 256 << 10 // bytes of a buffer in one piece
 )

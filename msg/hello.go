@@ -24,6 +24,7 @@ type hello struct {
 	maxBuffers uint32
 	share      string // the kind of segments; "": none
 	ring       bool
+	futex      bool
 	keys       map[string]string // of the rooms above
 }
 
@@ -35,13 +36,16 @@ func (h hello) append(b []byte) []byte {
 	if h.ring {
 		b = append(b, "ring: 1\n"...)
 	}
+	if h.futex {
+		b = append(b, "wake: futex\n"...)
+	}
 	for _, k := range slices.Sorted(maps.Keys(h.keys)) {
 		b = fmt.Appendf(b, "%s: %s\n", k, h.keys[k])
 	}
 	return append(b, '\n')
 }
 
-var ownKeys = []string{"max-message", "max-buffers", "share", "ring"}
+var ownKeys = []string{"max-message", "max-buffers", "share", "ring", "wake"}
 
 // check refuses keys of the rooms above that could not be read at the other side.
 func (h hello) check() error {
@@ -102,6 +106,8 @@ func parseHello(b []byte) (hello, error) {
 			h.share = v
 		case "ring":
 			h.ring = v == "1"
+		case "wake":
+			h.futex = v == "futex"
 		default:
 			h.keys[k] = v
 		}

@@ -99,7 +99,7 @@ func (l *line) end() {
 	l.files = nil
 }
 
-// announcement is a segment's frame, and the memory to go with it.
+// announcement is a segment's frame, and the memory to go with it, or a retire, which must not be overtaken by the segment that follows.
 type announcement struct {
 	frame  []byte
 	memory *os.File
@@ -156,7 +156,7 @@ func (w *writer) goBeside() {
 // noBeside closes what will not be sent. The lock is held.
 func (w *writer) noBeside() {
 	for _, a := range w.beside {
-		if !byValue {
+		if !byValue && a.memory != nil {
 			a.memory.Close()
 		}
 	}
@@ -164,7 +164,7 @@ func (w *writer) noBeside() {
 }
 
 func (l *line) announce(a announcement) (err error) {
-	if byValue {
+	if byValue || a.memory == nil {
 		for {
 			if _, err = l.c.Write(a.frame); !errors.Is(err, os.ErrDeadlineExceeded) {
 				return err
@@ -274,6 +274,14 @@ func (w *writer) tell(kind uint8, when int, numbers ...uint32) {
 		w.cond.Broadcast()
 		w.mu.Unlock()
 		go w.line.c.Close()
+		return
+	}
+	if kind == kindRetire && (w.ring != nil || w.turning) {
+		for list := range slices.Chunk(numbers, besideNumbers) {
+			w.beside = append(w.beside, announcement{appendNumbers(nil, kind, list...), nil})
+		}
+		w.goBeside()
+		w.mu.Unlock()
 		return
 	}
 	w.pending = appendNumbers(w.pending, kind, numbers...)

@@ -45,6 +45,7 @@ type sharing struct {
 	mine         *made // areas
 	theirs       *mem.Segment
 	rings, ended bool // both sides take rings; all is over
+	naps         bool // and wake each other by futexes
 	agreed       atomic.Bool
 
 	// Of who reads beside the ring: what came over the connection, and is no whole frame yet.
@@ -69,6 +70,7 @@ func (s *sharing) agree(ch *Channel, peer hello) bool {
 	s.maker = maker{ch: ch, on: ch.own.buffers > 0, limit: int64(ch.limit().buffers), all: map[uint32]*made{}}
 	s.taker = taker{ch: ch, limit: int64(ch.own.buffers), all: map[uint32]*taken{}, copies: stranger(ch.c)}
 	s.rings = rings && peer.ring
+	s.naps = s.rings && ring.Futexes && peer.futex
 	s.agreed.Store(true)
 	return true
 }
@@ -121,6 +123,9 @@ func (s *sharing) join(ch *Channel) {
 	if err != nil {
 		return // theirs was checked
 	}
+	if s.naps {
+		r.Nap()
+	}
 	s.ring.Store(r)
 	ch.w.goOver(r)
 }
@@ -161,17 +166,21 @@ func (s *sharing) beside(ch *Channel, b []byte) (rest []byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if h.kind != kindBell && h.kind != kindSegment {
-			return nil, protocolError("a frame of kind %d came over the connection, beside the ring", h.kind)
+		if h.kind != kindBell && h.kind != kindSegment && (h.kind != kindRetire || h.length > 4*besideNumbers) {
+			return nil, protocolError("a frame of kind %d and %d bytes came over the connection, beside the ring", h.kind, h.length)
 		}
 		size := headerSize + int(h.length)
 		if len(b) < size {
 			break
 		}
-		if h.kind == kindSegment {
-			if err := s.segment(ch, b[headerSize:size]); err != nil {
-				return nil, err
-			}
+		switch h.kind {
+		case kindSegment:
+			err = s.segment(ch, b[headerSize:size])
+		case kindRetire:
+			err = s.taker.retire(b[headerSize:size])
+		}
+		if err != nil {
+			return nil, err
 		}
 		b = b[size:]
 	}
@@ -220,19 +229,17 @@ func (r *reader) control(h header) error {
 	}
 	ch := r.sh.taker.ch
 	switch {
-	case h.kind == kindRelease || h.kind == kindRetire:
+	case h.kind == kindRelease:
 		for ; len(b) > 0 && err == nil; b = b[4:] {
-			if n := binary.LittleEndian.Uint32(b); h.kind == kindRelease {
-				err = r.sh.maker.released(n)
-			} else {
-				err = r.retired(n)
-			}
+			err = r.sh.maker.released(binary.LittleEndian.Uint32(b))
 		}
 		return err
 	case r.ring != nil:
 		return protocolError("a frame of kind %d came in the ring", h.kind)
 	case h.kind == kindSegment:
 		return r.sh.segment(ch, b)
+	case h.kind == kindRetire:
+		return r.sh.taker.retire(b)
 	}
 	ring := r.sh.ring.Load()
 	if h.kind == kindBell {
@@ -264,13 +271,6 @@ func (r *reader) shared(f ref) (Buffer, error) {
 		return Buffer{}, err
 	}
 	return r.sh.taker.buffer(f)
-}
-
-func (r *reader) retired(segment uint32) error {
-	if err := r.await(segment); err != nil {
-		return err
-	}
-	return r.sh.taker.retired(segment)
 }
 
 // await waits until a segment was announced, which the stream in the ring has overtaken.

@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -136,6 +137,14 @@ func (t *taken) release(queue bool) {
 		t.mem.Protect(true, false)
 	}
 	k.ch.w.tell(kindRelease, urgency(queue, t.size), t.number)
+}
+
+// retire takes a list of segments that the maker gives up.
+func (k *taker) retire(list []byte) (err error) {
+	for ; len(list) > 0 && err == nil; list = list[4:] {
+		err = k.retired(binary.LittleEndian.Uint32(list))
+	}
+	return err
 }
 
 // retired: the maker gives up a segment.

@@ -10,7 +10,9 @@ import (
 	"math/bits"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -60,16 +62,20 @@ type Link interface {
 type Ring struct {
 	link         Link
 	mine, theirs *control
-	out, in      []byte                // the rooms
-	hears        atomic.Bool           // the peer's stream has left the connection: who waits may read that
-	turn         chan struct{}         // has somebody who does
-	end          atomic.Pointer[error] // of the connection
+	heads        struct{ mine, theirs uintptr } // the addresses: who wakes may come when the areas are unmapped
+	out, in      []byte                         // the rooms
+	hears        atomic.Bool                    // the peer's stream has left the connection: who waits may read that
+	turn         chan struct{}                  // has somebody who does
+	end          atomic.Pointer[error]          // of the connection
 	over         atomic.Bool
 
 	// Of the reader:
 	tail       uint64
 	rungRoom   uint32
 	reading    spinner
+	naps       bool // both sides have futexes
+	missed     int  // naps, one after the other, that nobody ended
+	skipped    int  // waits without a nap since then
 	interrupts atomic.Bool
 	data       chan struct{} // a token: the reader is to look again
 
@@ -104,6 +110,7 @@ func New(link Link, mine, theirs []byte) (*Ring, error) {
 		data:   make(chan struct{}, 1),
 		room:   make(chan struct{}, 1),
 	}
+	r.heads.mine, r.heads.theirs = uintptr(unsafe.Pointer(&r.mine.head)), uintptr(unsafe.Pointer(&r.theirs.head)) // the lower halves: little-endian
 	r.reading.init()
 	r.writing.init()
 	r.resize(min(small, uint64(len(r.out))))
@@ -198,14 +205,66 @@ func (r *Ring) ended() bool { return r.over.Load() || r.end.Load() != nil }
 
 // await waits until there may be something to read.
 func (r *Ring) await() {
-	if r.reading.spin(r.readable) {
+	if r.reading.spin(r.readable) || r.nap() {
 		return
 	}
-	r.mine.parked.Add(1) // R2
-	if !r.readable() {   // R3
+	r.park(byBell)     // R2
+	if !r.readable() { // R3
 		r.hear(r.data, r.room) // R4
 	}
-	r.mine.parked.Add(1) // R5: also after a bell for nothing, since this value has been rung for
+	r.unpark() // R5: also after a bell for nothing, since this value has been rung for
+}
+
+// How who is parked is to be woken: the lower half of parked's two lowest bits.
+const (
+	byBell  = 1
+	byFutex = 3
+)
+
+func (r *Ring) park(how uint32) { r.mine.parked.Store(r.mine.parked.Load() + how) }
+
+// unpark makes parked the next multiple of 4.
+func (r *Ring) unpark() { r.mine.parked.Store((r.mine.parked.Load() | 3) + 1) }
+
+const (
+	napTime  = 2 * time.Millisecond // who is away for longer can be woken by a bell, which costs more, but no thread meanwhile
+	mostMiss = 6                    // after so many naps in vain, one in 2^6 waits begins with one
+)
+
+// napping is how many naps there are in this process: each takes a thread.
+var napping atomic.Int32
+
+var mostNaps = int32(2 * runtime.NumCPU())
+
+// Nap lets the reader wait in a futex first, for a while: to be woken there costs less than over the connection. Both sides must do it.
+func (r *Ring) Nap() { r.naps = true }
+
+// nap is R2 to R5 with a futex, and says whether there is something to read.
+func (r *Ring) nap() bool {
+	if !r.naps {
+		return false
+	}
+	if r.missed > 0 {
+		if r.skipped++; r.skipped < 1<<r.missed {
+			return false
+		}
+		r.skipped = 0
+	}
+	defer napping.Add(-1)
+	if napping.Add(1) > mostNaps {
+		return false
+	}
+	r.park(byFutex)    // R2
+	if !r.readable() { // R3
+		waitChange(r.heads.theirs, uint32(r.tail), napTime) // R4
+	}
+	r.unpark() // R5
+	if r.readable() {
+		r.missed = 0
+		return true
+	}
+	r.missed = min(r.missed+1, mostMiss)
+	return false
 }
 
 // hear waits until something may have come over the connection. The reader and the writer may both wait: one of them reads from the
@@ -275,6 +334,9 @@ func (r *Ring) Interrupt(on bool) {
 }
 
 func (r *Ring) poke() {
+	if r.naps {
+		wake(r.heads.theirs) // a nap of our own
+	}
 	r.Rang()
 	if r.hears.Load() {
 		r.link.Poke()

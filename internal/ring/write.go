@@ -134,10 +134,16 @@ func (r *Ring) free(n int) (uint64, error) {
 	return r.window - (r.head - tail), nil
 }
 
-// owed is W6: a reader who is parked must be rung for.
+// owed is W6: a reader who is parked must be woken. true: by a bell.
 func (r *Ring) owed() bool {
 	e := r.theirs.parked.Load()
 	if e&1 == 0 || e == r.rungData {
+		return false
+	}
+	if r.naps && e&3 == byFutex {
+		if wake(r.heads.mine) { // or the reader does not wait yet, and this value is not used up
+			r.rungData = e
+		}
 		return false
 	}
 	r.rungData = e

@@ -12,6 +12,8 @@
  *   5  who gets the turn does not look at its token first
  *   6  a reader looks at waiting before it sets its tail (R6 before R1)
  *   7  the token is given after the turn
+ *   8  a reader begins to wait in a futex without the kernel's look at head
+ *   9  a futex that woke nobody uses up the value, as a bell does, which is not lost
  */
 #ifndef MUTANT
 #define MUTANT 0
@@ -35,6 +37,8 @@
 byte head[2], tail[2], parked[2], waiting[2];
 /* The connection: what side [i] is to hear. */
 chan bell[2] = [BELLS] of { bit };
+/* Side [i]'s reader waits in a futex. In the code that ends after a while; here it does not, or nothing would be found out. */
+bit asleep[2];
 /* Of each side alone: who reads the connection, and the tokens. */
 bit turn[2], data[2], room[2];
 
@@ -78,7 +82,13 @@ W1:			head[me] = head[me] + 1;
 			e = parked[you];
 #endif
 W6:			if
-			:: odd(e) && e != rung -> atomic { rung = e; e = 0; seen = 0 }; bell[you]!1
+			:: e % 4 == 3 && e != rung ->
+#if MUTANT == 9
+				atomic { rung = e; asleep[you] = 0; e = 0; seen = 0 }
+#else
+				atomic { if :: asleep[you] -> asleep[you] = 0; rung = e :: else fi; e = 0; seen = 0 }
+#endif
+			:: e % 4 == 1 && e != rung -> atomic { rung = e; e = 0; seen = 0 }; bell[you]!1
 			:: else -> atomic { e = 0; seen = 0 }
 			fi
 		:: else ->
@@ -114,6 +124,21 @@ R6:			if
 			:: else -> atomic { e = 0; n = 0; k = 0 }
 			fi
 		:: else ->
+			if
+			:: true -> /* nap */
+R2F:			parked[me] = parked[me] + 3;
+R3F:			if
+				:: head[you] == tail[me] ->
+#if MUTANT == 8
+R4F:				asleep[me] = 1;
+#else
+R4F:				atomic { if :: head[you] == tail[me] -> asleep[me] = 1 :: else fi };
+#endif
+					asleep[me] == 0
+				:: else
+				fi;
+R5F:			parked[me] = parked[me] + 1
+			:: true -> /* or park */
 R2:			parked[me] = parked[me] + 1;
 #if MUTANT == 1
 			hear(data[me], room[me]);
@@ -129,7 +154,8 @@ R4:				hear(data[me], room[me])
 			:: else
 			fi;
 #endif
-R5:			parked[me] = parked[me] + 1
+R5:			parked[me] = (parked[me] | 3) + 1
+			fi
 		fi
 	od
 }
