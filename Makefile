@@ -111,11 +111,11 @@ test-windows-race: wine witnesses ## the Windows tests with the race detector (n
 		$(TEST) -race -exec '$(WINE)' $(PACKAGES)
 
 .PHONY: bench
-bench: ## standpipe beside its peers, as tables; all numbers in .build/bench.json; 15 minutes, for an idle machine
+bench: ## standpipe beside its peers, as tables; all numbers in .build/bench.json; 20 minutes, for an idle machine
 	@go run ./bench -json .build/bench.json
 
 .PHONY: targets
-targets: ## what of the targets for shared memory is reached, at the end of the tables; 7 minutes, for an idle machine
+targets: ## what of the targets for shared memory is reached, at the end of the tables; 10 minutes, for an idle machine
 	@go run ./bench -targets -json .build/targets.json
 
 .PHONY: bench-quick
