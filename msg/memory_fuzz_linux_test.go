@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -38,9 +39,10 @@ func FuzzMemory(f *testing.F) {
 		if len(body) > 16<<10 || len(files) > 3*80 || len(area) > 4096 || len(changes) > 9*16 {
 			return
 		}
+		defer debug.SetGCPercent(debug.SetGCPercent(-1)) // or it closes the files that were forgotten
 		before := held(t)
 		forge(t, body, files, area, head, window, changes)
-		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Microsecond) {
+		for deadline := time.Now().Add(patience / 5); ; time.Sleep(50 * time.Microsecond) {
 			left := held(t)
 			maps.DeleteFunc(left, func(key string, _ bool) bool { return before[key] })
 			if len(left) == 0 {

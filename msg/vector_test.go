@@ -40,7 +40,7 @@ func Vectors(t testing.TB, what string) (list []Vector) {
 	return list
 }
 
-const mostVectors = 225
+const mostVectors = 229
 
 func readVector(t testing.TB, path string) Vector {
 	b, err := os.ReadFile(path)
