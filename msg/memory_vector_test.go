@@ -34,7 +34,7 @@ func sessions(t testing.TB) (list []msg.Vector) {
 			list = append(list, v)
 		}
 	}
-	if want := map[string]int{"memfd": 153, "shm": 143, "section": 41, "": 10}[mem.Kind]; len(list) != want {
+	if want := map[string]int{"memfd": 153, "shm": 147, "section": 41, "": 10}[mem.Kind]; len(list) != want {
 		t.Fatalf("%d vectors are for this system, and not %d", len(list), want)
 	}
 	return list
