@@ -231,10 +231,11 @@ const (
 	mostMiss = 6                    // after so many naps in vain, one in 2^6 waits begins with one
 )
 
-// napping is how many naps there are in this process: each takes a thread.
+// napping is how many naps there are in this process: each holds up a thread, and one of Go's processors until the runtime takes note. One of
+// those is left for the rest of the program.
 var napping atomic.Int32
 
-var mostNaps = int32(2 * runtime.NumCPU())
+var mostNaps = int32(runtime.GOMAXPROCS(0) - 1)
 
 // Nap lets the reader wait in a futex first, for a while: to be woken there costs less than over the connection. Both sides must do it.
 func (r *Ring) Nap() { r.naps = true }
