@@ -89,7 +89,7 @@ model: ## the model of the ring's waiting protocol, by SPIN (needs spin and gcc;
 test-arm64: ## the ring's tests as an arm64 program, whose memory is ordered less strictly (needs qemu-user)
 	@mkdir -p .build
 	CGO_ENABLED=0 GOARCH=arm64 go test -c -o .build/ring.arm64.test ./internal/ring
-	qemu-aarch64 .build/ring.arm64.test -test.short
+	cd internal/ring && qemu-aarch64 ../../.build/ring.arm64.test -test.short
 
 # Once, before the packages: where it can't be had, one failure says so, and not each of them after its own tries.
 .PHONY: wine
