@@ -268,7 +268,7 @@ func (p *Peer) open(f *frame, m packet) (run *served, err error) {
 	}
 	if in.few < fewCalls {
 		in.few++ // handlers need a large stack, which the reader of a connection with few calls need not have
-	} else if how.quick(p.more) {
+	} else if how.paceOf(c.value).quick(p.more) {
 		return c, nil
 	}
 	go c.start()

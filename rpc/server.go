@@ -114,7 +114,8 @@ func (s *Server) add(name string, r *route) {
 		panic(fmt.Sprintf("rpc: the method %q is handled twice", name))
 	}
 	r.name = name
-	r.slow.Store(firstSlow)
+	r.small.slow.Store(firstSlow)
+	r.large.slow.Store(firstSlow)
 	if policy, ok := s.policies[name]; ok {
 		r.policy.Store(&policy)
 	}

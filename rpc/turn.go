@@ -240,6 +240,18 @@ type route struct {
 	in     reflect.Type
 	out    reflect.Type
 
+	small, large pace // with values up to smallValue, and above
+}
+
+func (m *route) paceOf(value []byte) *pace {
+	if len(value) > smallValue {
+		return &m.large
+	}
+	return &m.small
+}
+
+// pace is what is known of the time that a method takes. A large value takes longer to decode alone, and says nothing of small ones.
+type pace struct {
 	slow  atomic.Int32 // calls that are still to be run in goroutines of their own
 	last  atomic.Int32 // what slow was set to last
 	brisk atomic.Bool  // it took next to no time the last time
@@ -251,26 +263,27 @@ const (
 	mostSlow  = 1 << 10
 )
 
-// quick says whether the reader may run it; behind: though another call waits behind it.
-func (m *route) quick(behind bool) bool {
+// quick says whether the reader may run the method; behind: though another call waits behind it.
+func (m *pace) quick(behind bool) bool {
 	return m.slow.Load() <= 0 && (!behind || m.brisk.Load())
 }
 
 // timed runs the handler of a unary call, and learns from how long it takes: each time while it is slow, now and then
 // otherwise.
 func (m *route) timed(c *served) error {
-	if m.runs.Add(1)%8 != 0 && m.slow.Load() <= 0 {
+	pace := m.paceOf(c.value)
+	if pace.runs.Add(1)%8 != 0 && pace.slow.Load() <= 0 {
 		return m.unary(c)
 	}
 	start := time.Now()
 	err := m.unary(c)
-	m.took(time.Since(start))
+	pace.took(time.Since(start))
 	return err
 }
 
 // took learns from a run of the handler. A slow one keeps the method out of the reader for a while; if it is slow again
 // when that is over, for twice as long.
-func (m *route) took(d time.Duration) {
+func (m *pace) took(d time.Duration) {
 	if brisk := d < briskTime; brisk != m.brisk.Load() {
 		m.brisk.Store(brisk)
 	}
