@@ -141,7 +141,29 @@ func measureAll(ctx context.Context, ways []way, budget time.Duration, say func(
 	return r, nil
 }
 
-// measure appends to c how long each round trip took, for the length of a turn. The first ones do not count.
+// tick is the least that the clock goes on by: tens of nanoseconds, or half a millisecond on some systems, which is many calls.
+var tick = func() time.Duration {
+	least := time.Second
+	for range 5 {
+		began, took := time.Now(), time.Duration(0)
+		for took == 0 {
+			took = time.Since(began)
+		}
+		least = min(least, took)
+	}
+	return least
+}()
+
+// enough is how long what is timed must take.
+func enough() time.Duration {
+	if tick < time.Microsecond {
+		return 0
+	}
+	return 20 * tick
+}
+
+// measure appends to c how long each round trip took, for the length of a turn; where the clock is too coarse for one, what each of several took in the
+// mean. The first ones do not count.
 func measure(ctx context.Context, w way, payload []byte, turn time.Duration, c cell) (cell, error) {
 	const warm = 3
 	end := time.Now().Add(turn)
@@ -153,10 +175,15 @@ func measure(ctx context.Context, w way, payload []byte, turn time.Duration, c c
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		out, err := w.echo(ctx, payload)
-		took := time.Since(began)
-		if err != nil {
-			return nil, err
+		var out []byte
+		var took time.Duration
+		n := 0
+		for ; n == 0 || took < enough(); n++ {
+			var err error
+			if out, err = w.echo(ctx, payload); err != nil {
+				return nil, err
+			}
+			took = time.Since(began)
 		}
 		if i < warm {
 			if !bytes.Equal(out, payload) {
@@ -164,7 +191,7 @@ func measure(ctx context.Context, w way, payload []byte, turn time.Duration, c c
 			}
 			continue
 		}
-		c = append(c, took)
+		c = append(c, took/time.Duration(n))
 	}
 }
 
@@ -186,6 +213,9 @@ func (r *results) print(w io.Writer) error {
 			fmt.Fprintf(&b, "%9s%9s", micros(c.quantile(0.5)), micros(c.quantile(0.99)))
 		}
 		b.WriteByte('\n')
+	}
+	if enough() > 0 {
+		fmt.Fprintf(&b, "\nThe clock of this system goes on by %v at a time: each time above is the mean of several.\n", tick)
 	}
 	call := r.cells[0][0].quantile(0.5)
 	fmt.Fprintf(&b, "\nA call of 64 B took %.1f times as long as the %s's round trip, and HTTP %.1f times as long as a call.\n",
