@@ -39,7 +39,7 @@ func TestPaceBySize(t *testing.T) {
 	if m.large.slow.Load() == 0 {
 		t.Error("what is slow is not known to be")
 	}
-	if m.small.last.Load() > 2*firstSlow { // a hiccup of the machine is no proof
+	if m.small.last.Load() >= mostSlow/4 { // hiccups of a loaded machine are no proof
 		t.Errorf("small calls are kept out of the reader, %d of them", m.small.last.Load())
 	}
 }
