@@ -178,7 +178,7 @@ func measure(ctx context.Context, w way, payload []byte, turn time.Duration, c c
 		var out []byte
 		var took time.Duration
 		n := 0
-		for ; n == 0 || took < enough(); n++ {
+		for ; n == 0 || i >= warm && took < enough(); n++ {
 			var err error
 			if out, err = w.echo(ctx, payload); err != nil {
 				return nil, err
