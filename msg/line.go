@@ -164,17 +164,17 @@ func (w *writer) noBeside() {
 }
 
 func (l *line) announce(a announcement) (err error) {
-	if byValue || a.memory == nil {
-		for {
-			if _, err = l.c.Write(a.frame); !errors.Is(err, os.ErrDeadlineExceeded) {
-				return err
-			}
-			l.bells.pause(l, 0)
-		}
+	var files []*os.File
+	if !byValue && a.memory != nil {
+		files = append(files, a.memory)
+		defer a.memory.Close()
 	}
-	defer a.memory.Close()
 	for n := 0; ; { // so small a frame goes as a whole or not at all
-		n, err = l.h.WriteHandles(a.frame, a.memory)
+		if files == nil {
+			n, err = l.c.Write(a.frame)
+		} else {
+			n, err = l.h.WriteHandles(a.frame, files...)
+		}
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

@@ -156,12 +156,7 @@ func appendText(b []byte, s string, max int) []byte {
 	return append(b, s...)
 }
 
-// parseFrame reads one frame; an error is the end of the connection.
-func parseFrame(b []byte) (f frame, err error) {
-	return f, f.parse(b)
-}
-
-// parse makes f, which is zero, the frame that b is.
+// parse makes f, which is zero, the frame that b is; an error is the end of the connection.
 func (f *frame) parse(b []byte) error {
 	if len(b) < headerSize {
 		return fmt.Errorf("an rpc frame of %d bytes has no whole header", len(b))

@@ -185,3 +185,8 @@ func TestMetadataLimits(t *testing.T) {
 	}
 	checkMetadata(t, appendMetadata(nil, full)[2:])
 }
+
+func parseFrame(b []byte) (f frame, err error) {
+	err = f.parse(b)
+	return f, err
+}
