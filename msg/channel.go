@@ -295,10 +295,7 @@ func (ch *Channel) Recv() (Message, error) {
 func (ch *Channel) RecvInto(m *Message) (memory []byte, err error) {
 	ch.r.mu.Lock()
 	memory, err = ch.recvInto(m)
-	ch.r.mu.Unlock()
-	if err != nil && err != ErrInterrupted {
-		ch.reap()
-	}
+	ch.leave()
 	return memory, err
 }
 
@@ -335,7 +332,7 @@ func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 // first Recv does the same; Greet is for packages that build on this one, and must not be called beside Recv.
 func (ch *Channel) Greet() (map[string]string, error) {
 	ch.r.mu.Lock()
-	defer ch.r.mu.Unlock()
+	defer ch.leave()
 	if err := ch.greet(); err != nil {
 		return nil, err
 	}
@@ -439,6 +436,12 @@ func (ch *Channel) close(gone bool) error {
 	return err
 }
 
+// leave ends a reader's use of the Channel.
+func (ch *Channel) leave() {
+	ch.r.mu.Unlock()
+	ch.reap()
+}
+
 // reap gives up all memory when the Channel was closed and nobody uses it any more: whoever is the last to leave does it.
 func (ch *Channel) reap() {
 	select {
@@ -446,12 +449,16 @@ func (ch *Channel) reap() {
 	default:
 		return
 	}
-	if !ch.r.mu.TryLock() {
-		return // who has it comes here
-	}
-	defer ch.r.mu.Unlock()
-	if !ch.reaped && ch.w.left() {
-		ch.reaped = true
-		ch.sh.end()
+	for done := false; !done; {
+		if !ch.r.mu.TryLock() {
+			return // who has it comes here
+		}
+		left := ch.w.left()
+		if left && !ch.reaped {
+			ch.reaped = true
+			ch.sh.end()
+		}
+		ch.r.mu.Unlock()
+		done = left || !ch.w.left() // a writer who has left since may have found the lock taken
 	}
 }

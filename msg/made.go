@@ -111,8 +111,7 @@ func (ch *Channel) awaitHello(ctx context.Context) error {
 	if ch.r.mu.TryLock() {
 		go func() {
 			ch.greet()
-			ch.r.mu.Unlock()
-			ch.reap()
+			ch.leave()
 		}()
 	}
 	select {

@@ -41,7 +41,7 @@ func TestRetireBesideRing(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		b.r.mu.Lock()
-		defer b.r.mu.Unlock()
+		defer b.leave()
 		done <- b.r.ring.Until(func() bool { return b.sh.taker.known() > known })
 	}()
 	select {
