@@ -15,7 +15,7 @@ func init() {
 	} {
 		register(contender{name: f.network, group: floors, over: f.network, note: f.note, shared: "a connection each", huge: true,
 			serve: func(e *env) error { return floorServe(e, f.network) },
-			dial:  func(e *env) (client, error) { return &floorClient{f.network, e.addr}, nil }})
+			dial:  func(e *env) (client, error) { return floorDial(e, f.network) }})
 	}
 }
 
@@ -44,7 +44,7 @@ func floorServe(e *env, network string) error {
 		return err
 	}
 	e.ready(ln.Addr().String())
-	return accept(ln, floorConn)
+	return accept(ln, func(c net.Conn) { floorConn(c) })
 }
 
 // floorHeader is what a connection begins with: whether messages go one way, how large they are, and how many come.
@@ -54,7 +54,7 @@ type floorHeader struct {
 	Count  uint64
 }
 
-func floorConn(c net.Conn) {
+func floorConn(c io.ReadWriteCloser) {
 	defer c.Close()
 	var h floorHeader
 	if err := binary.Read(c, binary.LittleEndian, &h); err != nil {
@@ -81,10 +81,16 @@ func floorConn(c net.Conn) {
 	c.Write(binary.LittleEndian.AppendUint64(nil, sum))
 }
 
-type floorClient struct{ network, addr string }
+type floorClient struct {
+	dial func() (io.ReadWriteCloser, error)
+}
 
-func (c *floorClient) connect(h floorHeader) (net.Conn, error) {
-	conn, err := net.Dial(c.network, c.addr)
+func floorDial(e *env, network string) (client, error) {
+	return &floorClient{func() (io.ReadWriteCloser, error) { return net.Dial(network, e.addr) }}, nil
+}
+
+func (c *floorClient) connect(h floorHeader) (io.ReadWriteCloser, error) {
+	conn, err := c.dial()
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +118,7 @@ func (c *floorClient) stream(msg []byte, n int) error {
 
 type floorCaller struct {
 	c    *floorClient
-	conn net.Conn
+	conn io.ReadWriteCloser
 	buf  []byte
 }
 

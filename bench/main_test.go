@@ -33,7 +33,7 @@ const (
 
 func init() {
 	fine := func(e *env) error { return floorServe(e, "unix") }
-	dial := func(e *env) (client, error) { return &floorClient{"unix", e.addr}, nil }
+	dial := func(e *env) (client, error) { return floorDial(e, "unix") }
 	register(contender{name: refuses, group: peers, serve: func(*env) error { return errors.New("it will not serve") }, dial: dial})
 	register(contender{name: hangs, group: peers, serve: func(*env) error { return nil }, dial: dial})
 	register(contender{name: lies, group: peers, serve: fine, dial: func(*env) (client, error) { return liar{}, nil }})

@@ -84,9 +84,18 @@ func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
 		}
 		return out, nil
 	}
-	if err := encodable(reflect.TypeOf(v)); err != nil {
-		return b, err
+	f := formOf(reflect.TypeOf(v))
+	if f.err != nil {
+		return b, f.err
 	}
+	if p := reflect.ValueOf(v); f.plan != nil && !p.IsNil() {
+		return f.plan.enc(b, p.UnsafePointer()), nil
+	}
+	return m.encode(b, v)
+}
+
+// encode is Append by the library.
+func (m *msgpackCodec) encode(b []byte, v any) ([]byte, error) {
 	e := m.enc.Get().(*encoder)
 	e.out = b[len(b):cap(b)]
 	e.enc.ResetBytes(&e.out)
@@ -114,8 +123,14 @@ func isNil(v any) bool {
 func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
 	own, generated := v.(unmarshaler)
 	if !generated {
-		if err := encodable(reflect.TypeOf(v)); err != nil {
-			return err
+		f := formOf(reflect.TypeOf(v))
+		if f.err != nil {
+			return f.err
+		}
+		if p := reflect.ValueOf(v); f.plan != nil && !p.IsNil() {
+			if rest, ok := f.plan.dec(b, p.UnsafePointer()); ok && len(rest) == 0 {
+				return nil
+			}
 		}
 	}
 	if err := scan(b); err != nil {
@@ -128,6 +143,11 @@ func (m *msgpackCodec) Unmarshal(b []byte, v any) error {
 		}
 		return err
 	}
+	return m.decode(b, v)
+}
+
+// decode is Unmarshal by the library.
+func (m *msgpackCodec) decode(b []byte, v any) error {
 	dec := m.dec.Get().(*codec.Decoder)
 	dec.ResetBytes(b)
 	err := dec.Decode(v)
@@ -156,22 +176,29 @@ func cutBin(b []byte) (value []byte, ok bool) {
 	return nil, false
 }
 
-// checked remembers what encodable found: a reflect.Type to an error or nil.
-var checked sync.Map
+// form is what is known of a type that is encoded or decoded.
+type form struct {
+	err  error // it can't be
+	plan *plan // of what it points to; nil: the library does it
+}
 
-// encodable refuses types with fields that no other program can have: the library would send nil for a func, empty a
+var forms sync.Map // reflect.Type to *form
+
+// formOf refuses types with fields that no other program can have: the library would send nil for a func, empty a
 // channel, and look into the inside of a Protobuf message.
-func encodable(t reflect.Type) error {
-	if t == nil {
-		return nil
+func formOf(t reflect.Type) *form {
+	if f, ok := forms.Load(t); ok {
+		return f.(*form)
 	}
-	if err, ok := checked.Load(t); ok {
-		err, _ := err.(error)
-		return err
+	f := &form{}
+	if t != nil {
+		f.err = encodableAll(t, map[reflect.Type]bool{})
+		if f.err == nil && t.Kind() == reflect.Pointer {
+			f.plan = planOf(t.Elem(), nil)
+		}
 	}
-	err := encodableAll(t, map[reflect.Type]bool{})
-	checked.Store(t, err)
-	return err
+	forms.Store(t, f)
+	return f
 }
 
 func encodableAll(t reflect.Type, seen map[reflect.Type]bool) error {
