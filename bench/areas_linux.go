@@ -11,18 +11,12 @@ import (
 	"github.com/standpipe/standpipe/internal/mem"
 )
 
-// areas are a connection, and memory that each side made and handed over to the other through it.
+// areas are a connection, and memory that each side made and handed over to the other through it. The memory stays as long as the process: somebody may look at it still when
+// the connection ends.
 type areas struct {
 	conn         *standpipe.Conn
-	made, got    *mem.Segment
 	mine, theirs []byte
 	gone         atomic.Bool // of watch
-}
-
-func (a *areas) close() {
-	a.conn.Close()
-	a.made.Close()
-	a.got.Close()
 }
 
 // watch notes the end of the connection, on which nothing comes.
@@ -31,14 +25,11 @@ func (a *areas) watch() {
 	a.gone.Store(true)
 }
 
-// swap makes an area of size bytes, prepares it, hands it over, and takes the peer's.
-func swap(c *standpipe.Conn, size int, prepare func(mine []byte)) (*areas, error) {
+// swap makes an area of size bytes, hands it over, and takes the peer's.
+func swap(c *standpipe.Conn, size int) (*areas, error) {
 	made, err := mem.Create(int64(size))
 	if err != nil {
 		return nil, err
-	}
-	if prepare != nil {
-		prepare(made.Bytes())
 	}
 	f := made.Take()
 	defer f.Close()
@@ -57,15 +48,15 @@ func swap(c *standpipe.Conn, size int, prepare func(mine []byte)) (*areas, error
 	if err != nil {
 		return nil, err
 	}
-	return &areas{conn: c, made: made, got: got, mine: made.Bytes(), theirs: got.Bytes()}, nil
+	return &areas{conn: c, mine: made.Bytes(), theirs: got.Bytes()}, nil
 }
 
-func dialSwapped(addr string, size int, prepare func(mine []byte)) (*areas, error) {
+func dialSwapped(addr string, size int) (*areas, error) {
 	c, err := standpipe.Dial(context.Background(), addr, nil)
 	if err != nil {
 		return nil, err
 	}
-	a, err := swap(c, size, prepare)
+	a, err := swap(c, size)
 	if err != nil {
 		c.Close()
 	}
@@ -81,7 +72,7 @@ func serveSwapped(e *env, size int, serve func(a *areas)) error {
 	e.ready(e.socket())
 	return accept(ln, func(c net.Conn) {
 		conn := c.(*standpipe.Conn)
-		if a, err := swap(conn, size, nil); err == nil {
+		if a, err := swap(conn, size); err == nil {
 			serve(a)
 		}
 		conn.Close()

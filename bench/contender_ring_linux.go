@@ -23,7 +23,7 @@ func init() {
 		},
 		dial: func(e *env) (client, error) {
 			return &floorClient{func() (io.ReadWriteCloser, error) {
-				a, err := dialSwapped(e.addr, ringArea, nil)
+				a, err := dialSwapped(e.addr, ringArea)
 				if err != nil {
 					return nil, err
 				}
@@ -44,7 +44,7 @@ func newRinged(a *areas) (*ringed, error) {
 	c := &ringed{a: a}
 	var err error
 	if c.Ring, err = ring.New(c, a.mine, a.theirs); err != nil {
-		a.close()
+		a.conn.Close()
 		return nil, err
 	}
 	if ring.Futexes {
@@ -71,7 +71,6 @@ func (c *ringed) Bell() error {
 	return err
 }
 
-// Close leaves the memory: a goroutine that waits beside the ring may look at it still, and both processes end soon.
 func (c *ringed) Close() error {
 	c.Ring.Close()
 	return c.a.conn.Close()

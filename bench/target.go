@@ -62,9 +62,12 @@ func targets() []target {
 // millisecond would take a thousand times that.
 const quietWanted = 5
 
-// targetContenders are those that this system has of whom the targets are about.
+// targetContenders are those that this system has of whom the targets are about, and two that show what the processor and the ring take of that.
 func targetContenders() []string {
 	names := map[string]bool{}
+	for _, name := range []string{"memory", "ring"} {
+		names[name] = contenders[name] != nil
+	}
 	for _, t := range targets() {
 		for _, name := range []string{t.of, cmp.Or(t.base, t.of)} {
 			names[name] = contenders[name] != nil

@@ -26,7 +26,7 @@ type outgoing struct {
 
 // call is one call of this side.
 type call struct {
-	ready  chan struct{} // one token: the call is answered, or the connection has ended
+	ready  chan struct{} // one token: the call is answered, but by its caller itself (Peer.own), or the connection has ended
 	number uint32
 	stream *stream // a stream's; the rest is a unary call's
 
@@ -226,7 +226,11 @@ func (o *outgoing) answer(f *frame, m packet) (err error) {
 	if o.p.waiting.Add(-1) > 0 {
 		o.p.woke = true
 	}
-	c.ready <- struct{}{}
+	if o.p.own == c {
+		o.p.own = nil
+	} else {
+		c.ready <- struct{}{}
+	}
 	return nil
 }
 

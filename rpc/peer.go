@@ -114,7 +114,7 @@ type Peer struct {
 	readBytes atomic.Int64  // what of it the other side has read for certain
 	held      atomic.Int64  // see hold
 	waiting   atomic.Int32  // goroutines that wait for something to be read
-	frames    atomic.Uint32 // that came
+	frames    atomic.Uint32 // that came, for keepalive
 	silent    atomic.Bool   // keepalive has given up
 
 	draining chan struct{} // closed when the other side takes no further calls
@@ -129,8 +129,9 @@ type Peer struct {
 	turn turn
 	// Of who has the turn:
 	got  msg.Message
-	more bool // the next frame is here
-	woke bool // an answer has woken one of several callers
+	more bool  // the next frame is here
+	woke bool  // an answer has woken one of several callers
+	own  *call // the one that who has the turn waits for; nil: there is none, or it has been answered
 }
 
 func newPeer(c net.Conn, o options, dialer bool) *Peer {
@@ -323,7 +324,9 @@ func (p *Peer) dispatch(m packet) (lendable bool, run *served, err error) {
 	if err := f.parse(m.data); err != nil {
 		return false, nil, err
 	}
-	p.frames.Add(1)
+	if p.o.keepalive > 0 {
+		p.frames.Add(1)
+	}
 	ours := f.stream%2 == 1 == p.dialer && f.stream != 0 // opened by this side
 	switch f.typ {
 	case typeOpen:

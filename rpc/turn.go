@@ -24,8 +24,7 @@ import (
 // One goroutine has the turn at any time, or it lies aside or is lent; only who has it calls Recv.
 
 type turn struct {
-	state    atomic.Int32
-	changes  atomic.Uint32 // of state, or nearly: what has not changed between two looks was left alone
+	state    atomic.Uint32 // one of those below, and above them the number of changes: what is the same at two looks was left alone
 	wake     chan struct{} // buffered: the reader is to read again
 	watching atomic.Bool
 	overdue  atomic.Bool // a caller has been reading for long: it is to give the turn back to the reader
@@ -37,6 +36,8 @@ const (
 	aside         // the reader runs a handler; anybody may make a new reader
 	lent          // the reader waits, and nobody receives; a caller may
 	called        // a caller receives
+
+	stateMask = 3
 )
 
 const (
@@ -49,12 +50,16 @@ const (
 
 func (t *turn) init() { t.wake = make(chan struct{}, 1) }
 
-func (t *turn) change(from, to int32) bool {
-	if t.state.Load() != from || !t.state.CompareAndSwap(from, to) {
-		return false
+func (t *turn) change(from, to uint32) bool {
+	for {
+		v := t.state.Load()
+		if v&stateMask != from {
+			return false
+		}
+		if t.state.CompareAndSwap(v, v&^stateMask+stateMask+1+to) {
+			return true
+		}
 	}
-	t.changes.Add(1)
-	return true
 }
 
 // pickUp makes a new reader if the present one runs a handler.
@@ -86,7 +91,7 @@ func (p *Peer) aside(c *served) bool {
 func (p *Peer) await(ready <-chan struct{}) {
 	p.pickUp()
 	if p.turn.change(lent, called) {
-		p.receiveFor(context.Background(), ready)
+		p.receiveFor(context.Background(), ready, nil)
 		return
 	}
 	<-ready
@@ -96,7 +101,7 @@ func (p *Peer) await(ready <-chan struct{}) {
 func (p *Peer) awaitCall(ctx context.Context, c *call) bool {
 	p.pickUp()
 	if p.turn.change(lent, called) {
-		return p.receiveFor(ctx, c.ready)
+		return p.receiveFor(ctx, c.ready, c)
 	}
 	if ctx.Done() == nil {
 		<-c.ready
@@ -117,14 +122,14 @@ func (p *Peer) watch() {
 	defer timer.Stop()
 	pause := tick
 	for idle := 0; ; timer.Reset(pause) {
-		seen := t.changes.Load()
+		seen := t.state.Load()
 		select {
 		case <-timer.C:
 		case <-p.ctx.Done():
 			p.pickUp() // to see the end
 			return
 		}
-		if t.changes.Load() != seen {
+		if t.state.Load() != seen {
 			idle = 0
 			pause = min(2*pause, mostTick)
 			continue
@@ -135,7 +140,7 @@ func (p *Peer) watch() {
 			continue
 		}
 		t.watching.Store(false)
-		if t.state.Load() != aside || !t.watching.CompareAndSwap(false, true) {
+		if t.state.Load()&stateMask != aside || !t.watching.CompareAndSwap(false, true) {
 			return
 		}
 	}
@@ -154,7 +159,7 @@ func (p *Peer) lend() bool {
 	t.timer.Reset(tick)
 	defer t.timer.Stop()
 	for pause := tick; ; t.timer.Reset(pause) {
-		seen := t.changes.Load()
+		seen := t.state.Load()
 		select {
 		case <-t.wake:
 			return true
@@ -162,7 +167,7 @@ func (p *Peer) lend() bool {
 			return false
 		case <-t.timer.C:
 		}
-		if t.changes.Load() != seen {
+		if t.state.Load() != seen {
 			if !p.called.Load() || p.in.busy.Load() > 0 { // nothing else comes but what somebody waits for
 				pause = min(2*pause, mostTick)
 			}
@@ -200,14 +205,17 @@ func (p *Peer) giveBack(left bool) {
 	t.wake <- struct{}{}
 }
 
-// receiveFor reads until the token is there; the turn is the caller's. true: the token is taken. false: ctx has ended.
-func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
+// receiveFor reads until the token is there; the turn is the caller's. true: the token is taken. false: ctx has ended. Where it waits for an
+// answer, c says whose: that needs no token then.
+func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}, c *call) bool {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, p.ch.Interrupt)()
 	}
+	p.own = c
 	for {
 		select {
 		case <-ready: // also before the first Recv: the reader may have had its turn back for a moment
+			p.own = nil
 			p.giveBack(false)
 			return true
 		default:
@@ -217,16 +225,22 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}) bool {
 			if ctx.Err() == nil {
 				continue // meant for somebody who has gone, or the token is there
 			}
+			p.own = nil
 			p.giveBack(true)
 			return false
 		}
 		if err != nil {
+			p.own = nil
 			p.end(err)
 			<-ready
 			return true
 		}
 		if run != nil {
 			go run.start()
+		}
+		if c != nil && p.own == nil {
+			p.giveBack(false)
+			return true
 		}
 	}
 }
