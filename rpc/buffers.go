@@ -202,13 +202,28 @@ func eachBuffer(v reflect.Value, set bool, depth int, f func(msg.Buffer) (msg.Bu
 	return err
 }
 
+// eachBufferOf is eachBuffer of a value or a pointer to one.
+func eachBufferOf(v any, set bool, f func(msg.Buffer) (msg.Buffer, error)) error {
+	at := reflect.ValueOf(v)
+	if p := formOf(at.Type()).plan; p != nil && p.each != nil && !at.IsNil() {
+		return p.each(at.UnsafePointer(), func(b *msg.Buffer) error {
+			other, err := f(*b)
+			if set && err == nil {
+				*b = other
+			}
+			return err
+		})
+	}
+	return eachBuffer(at, set, 0, f)
+}
+
 // takeApart is what of v is to be encoded, and the Buffers that go beside it, each marked with its place.
 func takeApart(v any) (value any, buffers []msg.Buffer, err error) {
 	if p, ok := v.(parcel); ok {
 		value, buffers = p.parts()
 		return value, buffers, nil
 	}
-	err = eachBuffer(reflect.ValueOf(v), false, 0, func(b msg.Buffer) (msg.Buffer, error) {
+	err = eachBufferOf(v, false, func(b msg.Buffer) (msg.Buffer, error) {
 		if b == (msg.Buffer{}) {
 			return b, nil
 		}
@@ -251,7 +266,7 @@ func decodeWith(c Codec, b []byte, v any, buffers []msg.Buffer) error {
 	err := decode(c, b, v)
 	left := slices.Clone(buffers)
 	if err == nil {
-		err = eachBuffer(reflect.ValueOf(v), true, 0, func(b msg.Buffer) (msg.Buffer, error) {
+		err = eachBufferOf(v, true, func(b msg.Buffer) (msg.Buffer, error) {
 			switch at := b.Mark(); {
 			case b == (msg.Buffer{}):
 				return b, nil

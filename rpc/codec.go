@@ -89,7 +89,7 @@ func (m *msgpackCodec) Append(b []byte, v any) ([]byte, error) {
 	if f.err != nil {
 		return b, f.err
 	}
-	if p := reflect.ValueOf(v); f.plan != nil && !p.IsNil() {
+	if p := reflect.ValueOf(v); f.plan != nil && !p.IsNil() && f.plan.placed(p.UnsafePointer()) {
 		return f.plan.enc(b, p.UnsafePointer()), nil
 	}
 	return m.encode(b, v)

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/ugorji/go/codec"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
 // A plan encodes and decodes the values of one type as MessagePack: what the library does by reflection, for the usual types, at a fraction of the time. What a plan
@@ -16,7 +18,8 @@ import (
 type plan struct {
 	enc   func(b []byte, p unsafe.Pointer) []byte
 	dec   func(b []byte, p unsafe.Pointer) (rest []byte, ok bool)
-	empty func(p unsafe.Pointer) bool // for omitempty
+	empty func(p unsafe.Pointer) bool                             // for omitempty
+	each  func(p unsafe.Pointer, f func(*msg.Buffer) error) error // of the Buffers in it; nil: there are none
 }
 
 // planOf is nil where the library is to do it.
@@ -26,7 +29,11 @@ func planOf(t reflect.Type, above []reflect.Type) *plan {
 			return nil // it holds itself: only the library counts how deep
 		}
 	}
-	if t == typeBuffer || ownForm(t) || ownForm(reflect.PointerTo(t)) {
+	if t == typeBuffer {
+		return &plan{encBuffer, decBuffer, func(p unsafe.Pointer) bool { return *(*msg.Buffer)(p) == msg.Buffer{} },
+			func(p unsafe.Pointer, f func(*msg.Buffer) error) error { return f((*msg.Buffer)(p)) }}
+	}
+	if ownForm(t) || ownForm(reflect.PointerTo(t)) {
 		return nil
 	}
 	switch t.Kind() {
@@ -37,7 +44,7 @@ func planOf(t reflect.Type, above []reflect.Type) *plan {
 			if t.Elem().PkgPath() != "" {
 				return nil
 			}
-			return &plan{encBytes, decBytes, nilSlice}
+			return &plan{enc: encBytes, dec: decBytes, empty: nilSlice}
 		}
 		return slicePlan(t, append(above, t))
 	}
@@ -90,7 +97,13 @@ func structPlan(t reflect.Type, above []reflect.Type) *plan {
 		return nil
 	}
 	s := &structure{fields, omits}
-	return &plan{enc: s.enc, dec: s.dec}
+	p := &plan{enc: s.enc, dec: s.dec}
+	for _, f := range fields {
+		if f.each != nil {
+			p.each = s.each
+		}
+	}
+	return p
 }
 
 func twice(fields []field) bool {
@@ -150,6 +163,17 @@ func (s *structure) dec(b []byte, p unsafe.Pointer) (rest []byte, ok bool) {
 	return b, true
 }
 
+func (s *structure) each(p unsafe.Pointer, f func(*msg.Buffer) error) error {
+	for i := range s.fields {
+		if each := s.fields[i].plan.each; each != nil {
+			if err := each(unsafe.Add(p, s.fields[i].at), f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // find is the field whose key b begins with, or -1. It tries that at next first, and those behind it.
 func (s *structure) find(b []byte, next int) int {
 	for range s.fields {
@@ -171,7 +195,7 @@ func slicePlan(t reflect.Type, above []reflect.Type) *plan {
 		return nil
 	}
 	size := t.Elem().Size()
-	return &plan{
+	p := &plan{
 		enc: func(b []byte, p unsafe.Pointer) []byte {
 			s := *(*[]byte)(p) // whatever the elements are, their address and number are at the same place
 			if s == nil {
@@ -205,6 +229,19 @@ func slicePlan(t reflect.Type, above []reflect.Type) *plan {
 		},
 		empty: nilSlice,
 	}
+	if elem.each != nil {
+		p.each = func(p unsafe.Pointer, f func(*msg.Buffer) error) error {
+			s := *(*[]byte)(p)
+			data := unsafe.Pointer(unsafe.SliceData(s))
+			for i := range len(s) {
+				if err := elem.each(unsafe.Add(data, uintptr(i)*size), f); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return p
 }
 
 // nilSlice is of slices: as for the library, one without elements is not empty.

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
 type planInner struct {
@@ -45,11 +47,19 @@ type planAll struct {
 	secret  int
 }
 
+// laden has Buffers.
+type planLaden struct {
+	A    msg.Buffer
+	List []struct{ B msg.Buffer }
+	C    msg.Buffer `json:"c,omitempty"`
+}
+
 // planned are the types of the tests below, each as a new pointer.
 var planned = []func() any{
 	func() any { return new(planAll) }, func() any { return new(planInner) }, func() any { return new([]float64) }, func() any { return new([]string) },
 	func() any { return new(string) }, func() any { return new([]byte) }, func() any { return new(int) }, func() any { return new(uint32) },
 	func() any { return new(struct{}) }, func() any { return new([][]byte) }, func() any { return new(bool) }, func() any { return new(float32) },
+	func() any { return new(planLaden) },
 }
 
 // Types whose values the library has to do: what they hold may be said in another way, or have no bounds.
@@ -80,6 +90,12 @@ func randomize(r *rand.Rand, v reflect.Value, depth int) {
 		v.SetUint(r.Uint64() >> r.IntN(64))
 	case v.CanFloat():
 		v.SetFloat(math.Float64frombits(r.Uint64() &^ (1 << 62)))
+	}
+	if v.Type() == typeBuffer {
+		if r.IntN(2) == 0 {
+			v.Set(reflect.ValueOf(msg.MarkedBuffer(r.IntN(255))))
+		}
+		return
 	}
 	switch v.Kind() {
 	case reflect.Bool:
@@ -197,6 +213,9 @@ func TestPlanGivesWay(t *testing.T) {
 		if err := MessagePack.Unmarshal(b, new(planInner)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if b, err := MessagePack.Append(nil, &planLaden{A: msg.MarkedBuffer(-1)}); err == nil {
+		t.Errorf("a Buffer without a place is %x", b)
 	}
 	for name, b := range map[string][]byte{"cut off": []byte("\x82\xa1f\xca\x00\x00\x00\x00"), "behind it": []byte("\x80\x01"), "deep": bytes.Repeat([]byte{0x91}, 200)} {
 		if err := MessagePack.Unmarshal(b, new(planInner)); err == nil {

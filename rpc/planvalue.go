@@ -2,16 +2,19 @@ package rpc
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"reflect"
 	"unsafe"
+
+	"github.com/standpipe/standpipe/msg"
 )
 
 // The plans of single values. https://github.com/msgpack/msgpack/blob/master/spec.md
 
 var scalars = map[reflect.Kind]*plan{
-	reflect.Bool:    {encBool, decBool, func(p unsafe.Pointer) bool { return !*(*bool)(p) }},
-	reflect.String:  {encString, decString, func(p unsafe.Pointer) bool { return *(*string)(p) == "" }},
+	reflect.Bool:    {enc: encBool, dec: decBool, empty: func(p unsafe.Pointer) bool { return !*(*bool)(p) }},
+	reflect.String:  {enc: encString, dec: decString, empty: func(p unsafe.Pointer) bool { return *(*string)(p) == "" }},
 	reflect.Int:     signed[int](),
 	reflect.Int8:    signed[int8](),
 	reflect.Int16:   signed[int16](),
@@ -22,8 +25,8 @@ var scalars = map[reflect.Kind]*plan{
 	reflect.Uint16:  unsigned[uint16](),
 	reflect.Uint32:  unsigned[uint32](),
 	reflect.Uint64:  unsigned[uint64](),
-	reflect.Float32: {encFloat32, decFloat32, func(p unsafe.Pointer) bool { return *(*uint32)(p) == 0 }},
-	reflect.Float64: {encFloat64, decFloat64, func(p unsafe.Pointer) bool { return *(*uint64)(p) == 0 }},
+	reflect.Float32: {enc: encFloat32, dec: decFloat32, empty: func(p unsafe.Pointer) bool { return *(*uint32)(p) == 0 }},
+	reflect.Float64: {enc: encFloat64, dec: decFloat64, empty: func(p unsafe.Pointer) bool { return *(*uint64)(p) == 0 }},
 }
 
 func signed[T int | int8 | int16 | int32 | int64]() *plan {
@@ -232,3 +235,34 @@ func cutBlock(b []byte, first byte, n int) (block, rest []byte, ok bool) {
 	}
 	return b[head : head+n], b[head+n:], true
 }
+
+// A Buffer is as bufferExt has it. Who encodes has looked whether each has its place: see placed.
+func encBuffer(b []byte, p unsafe.Pointer) []byte {
+	place := byte(noBuffer)
+	if buffer := *(*msg.Buffer)(p); buffer != (msg.Buffer{}) {
+		place = byte(buffer.Mark())
+	}
+	return append(b, 0xd4, extBuffer, place)
+}
+
+func decBuffer(b []byte, p unsafe.Pointer) ([]byte, bool) {
+	if len(b) < 3 || b[0] != 0xd4 || b[1] != extBuffer {
+		return nil, false
+	}
+	if *(*msg.Buffer)(p) = (msg.Buffer{}); b[2] != noBuffer {
+		*(*msg.Buffer)(p) = msg.MarkedBuffer(int(b[2]))
+	}
+	return b[3:], true
+}
+
+// placed says whether all Buffers of a value have their places.
+func (p *plan) placed(at unsafe.Pointer) bool {
+	return p.each == nil || p.each(at, func(b *msg.Buffer) error {
+		if *b != (msg.Buffer{}) && b.Mark() < 0 {
+			return errNoPlace
+		}
+		return nil
+	}) == nil
+}
+
+var errNoPlace = errors.New("a Buffer has no place")
