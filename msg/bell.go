@@ -3,6 +3,7 @@ package msg
 import (
 	"errors"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,6 +16,8 @@ type bells struct {
 	until atomic.Int64 // the deadline of the connection's writes, in nanoseconds since 1970
 	full  atomic.Bool  // the last one did not leave
 	owed  atomic.Bool  // one is to follow
+	again atomic.Bool  // who has the turn is to ring
+	turn  sync.Mutex   // who writes to the connection, once the stream has left it
 }
 
 const (
@@ -25,8 +28,21 @@ const (
 
 var bell = appendHeader(nil, header{kind: kindBell})
 
-// Bell wakes the peer.
-func (l *line) Bell() error {
+// Bell wakes the peer. Where somebody writes to the connection it does not wait for that, since nothing ends such a wait (the lock of Go's net.Conn knows no
+// deadline): who writes rings then.
+func (l *line) Bell() (err error) {
+	b := &l.bells
+	b.again.Store(true)
+	for b.again.Load() && b.turn.TryLock() {
+		if b.again.Swap(false) {
+			err = l.ring()
+		}
+		b.turn.Unlock()
+	}
+	return err
+}
+
+func (l *line) ring() error {
 	b := &l.bells
 	if b.owed.Load() {
 		return nil
@@ -42,7 +58,7 @@ func (l *line) Bell() error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		if full {
 			b.full.Store(false)
-			b.pause(l, 0)
+			b.pause(l, time.Now().UnixNano()+int64(bellTime))
 		}
 		return err
 	}
@@ -56,14 +72,10 @@ func (l *line) Bell() error {
 	return nil
 }
 
-// pause sets the deadline; 0: none.
+// pause sets the deadline.
 func (b *bells) pause(l *line, until int64) {
 	b.until.Store(until)
-	t := time.Time{}
-	if until != 0 {
-		t = time.Unix(0, until)
-	}
-	l.c.SetWriteDeadline(t)
+	l.c.SetWriteDeadline(time.Unix(0, until))
 }
 
 // bell wakes the peer. Before the stream has left the connection it is a frame of that, or it might come into the middle of another.

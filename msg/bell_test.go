@@ -16,7 +16,12 @@ func half(area []byte, at int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.P
 // ringers are two Channels whose streams both go through the ring.
 func ringers(t *testing.T) (a, b *Channel) {
 	t.Helper()
-	a, b = sharers(t, &Config{Ring: RingOn})
+	return ringersWith(t, &Config{Ring: RingOn})
+}
+
+func ringersWith(t *testing.T, cfg *Config) (a, b *Channel) {
+	t.Helper()
+	a, b = sharers(t, cfg)
 	for _, ch := range []*Channel{a, b} {
 		if err := ch.Send(Message{Data: []byte("x")}); err != nil {
 			t.Fatal(err)

@@ -218,7 +218,7 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 			b.sent(ch)
 		}
 	}()
-	for _, b := range buffers {
+	for i, b := range buffers {
 		r := ref{size: b.Len()}
 		switch m := ch.share(b); {
 		case m != nil:
@@ -234,6 +234,11 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 				r.pieces, err = ch.sendPieces(ctx, b.m.view)
 			}
 			if err != nil {
+				for _, b := range buffers[i+1:] {
+					if b.m != nil && b.m.made != nil && b.m.made.maker == &ch.sh.maker {
+						segments = append(segments, b.m.made)
+					}
+				}
 				ch.takeBack(segments, gone)
 				return err
 			}

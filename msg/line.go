@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/standpipe/standpipe/internal/mem"
@@ -18,6 +19,7 @@ type line struct {
 	h     handler    // nil: no memory can be handed over
 	files []*os.File // that came, and that no segment frame has explained yet: of who reads
 	bells bells
+	last  atomic.Int64 // when announcements are given up, in nanoseconds since 1970: the Channel closes; 0: never
 }
 
 // handler is a connection that hands memory over, as a *standpipe.Conn.
@@ -127,6 +129,13 @@ func (w *writer) announce(f segmentFrame, memory *os.File) error {
 	return nil
 }
 
+// crowded: so many segments are announced that the peer has not read of.
+func (w *writer) crowded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.beside) > 2*mostFiles
+}
+
 // goBeside has what is announced beside the ring written, once the stream has left the connection. The lock is held.
 func (w *writer) goBeside() {
 	if len(w.beside) == 0 || w.besides || w.turning {
@@ -136,7 +145,7 @@ func (w *writer) goBeside() {
 	go func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for len(w.beside) > 0 && w.err == nil && !w.closed {
+		for len(w.beside) > 0 && w.err == nil { // also when it closes: what is in the ring refers to them
 			a := w.beside[0]
 			w.beside = w.beside[1:]
 			w.mu.Unlock()
@@ -144,12 +153,17 @@ func (w *writer) goBeside() {
 			w.mu.Lock()
 			if err != nil && w.err == nil {
 				w.err = err
-				w.cond.Broadcast()
-				go w.line.c.Close()
+				if w.closed && errors.Is(err, os.ErrDeadlineExceeded) {
+					w.err = net.ErrClosed // the deadline is Close's
+				}
+				if w.cond.Broadcast(); !peerGone(err) {
+					go w.line.c.Close()
+				}
 			}
 		}
 		w.besides = false
 		w.noBeside()
+		w.cond.Broadcast()
 	}()
 }
 
@@ -164,6 +178,13 @@ func (w *writer) noBeside() {
 }
 
 func (l *line) announce(a announcement) (err error) {
+	l.bells.turn.Lock()
+	defer func() {
+		l.bells.turn.Unlock()
+		if l.bells.again.Load() {
+			l.Bell()
+		}
+	}()
 	var files []*os.File
 	if !byValue && a.memory != nil {
 		files = append(files, a.memory)
@@ -178,7 +199,15 @@ func (l *line) announce(a announcement) (err error) {
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		l.bells.pause(l, 0) // the deadline was a bell's
+		now := time.Now().UnixNano()
+		until := now + int64(bellTime)
+		if last := l.last.Load(); last != 0 {
+			if now >= last {
+				return err // the deadline is Close's
+			}
+			until = min(until, last)
+		}
+		l.bells.pause(l, until) // the deadline was a bell's
 	}
 }
 

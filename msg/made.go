@@ -148,6 +148,9 @@ func (k *maker) get(n int) (*made, <-chan struct{}, error) {
 			return m, nil, nil
 		}
 	}
+	if k.ch.w.crowded() {
+		return nil, nil, nil // the peer does not read: what it has not taken keeps descriptors and memory
+	}
 	for len(k.free) > 0 && (k.sum+size > k.limit || len(k.all) >= mostSegments) {
 		k.retire(k.free[:1])
 	}

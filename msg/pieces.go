@@ -80,7 +80,21 @@ type arrivals struct {
 }
 
 // piece reads a piece, of which h is the header.
-func (r *reader) piece(h header) error {
+func (r *reader) piece(h header) (err error) {
+	if r.filling == nil {
+		if err := r.beginPiece(h); err != nil {
+			return err
+		}
+	}
+	a := r.filling
+	if a.b, err = r.take(a.b, r.filled); err == nil {
+		r.filling = nil
+	}
+	return err
+}
+
+// beginPiece finds what the piece goes to, and makes room for it there.
+func (r *reader) beginPiece(h header) error {
 	b, err := r.lend(pieceHead)
 	if err != nil {
 		return err
@@ -117,8 +131,8 @@ func (r *reader) piece(h header) error {
 		}
 		a.b = append(make([]byte, 0, min(room, a.size)), a.b...)
 	}
-	a.b, err = r.rest(a.b, len(a.b)+n)
-	return err
+	r.filling, r.filled = a, len(a.b)+n
+	return nil
 }
 
 // dropped: no message will refer to that buffer.

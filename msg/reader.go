@@ -33,9 +33,14 @@ type reader struct {
 	torn    bool        // a frame was read in part
 	err     error       // final, but for ErrInterrupted
 
-	arrivals   arrivals
-	half       []byte // of a message whose receiver was interrupted
-	halfHeader header
+	arrivals arrivals
+	// Of a frame that an interrupt has found unfinished, and that the next message goes on with:
+	holds   bool
+	held    header    // with what is left of the length of one that is skipped
+	part    []byte    // what has come of a message without buffers, or of the part under way
+	parts   [][]byte  // that are whole, of a message with buffers
+	filling *arriving // what a piece goes to,
+	filled  int       // and how much of that it makes whole
 }
 
 const (
@@ -133,44 +138,50 @@ func (r *reader) greet(deadline time.Time) (hello, bool) {
 // buf.
 func (r *reader) message(m *Message) (memory []byte) {
 	m.Data, m.Buffers = nil, nil
-	if half := r.half; half != nil {
-		r.half = nil
-		memory, r.err = r.data(r.halfHeader, m, half)
-		return memory
-	}
 	for {
 		h, err := r.header()
 		r.torn = err == nil
-		if err == nil {
-			switch {
-			case h.kind == kindMessage:
-				memory, r.err = r.body(h, m)
-				r.torn = r.err != nil
-				return memory
-			case h.kind == kindAbort:
-				var text []byte
-				if text, err = r.whole(int(h.length)); err == nil {
-					err = &ProtocolError{Text: strings.ToValidUTF8(string(text), "\uFFFD"), Remote: true}
-				}
-			case h.kind >= kindIgnored:
-				err = r.skip(int(h.length))
-			case h.kind == kindPiece:
-				err = r.piece(h)
-			case h.kind == kindDrop:
-				err = r.dropped()
-			default:
-				err = r.control(h)
-			}
-		}
 		if err != nil {
 			r.err = err
 			return nil
+		}
+		switch {
+		case h.kind == kindMessage:
+			memory, err = r.body(h, m)
+		case h.kind == kindAbort:
+			var text []byte
+			if text, err = r.lend(int(h.length)); err == nil {
+				err = &ProtocolError{Text: strings.ToValidUTF8(string(text), "\uFFFD"), Remote: true}
+			}
+		case h.kind >= kindIgnored:
+			err = r.skip(&h)
+		case h.kind == kindPiece:
+			err = r.piece(h)
+		case h.kind == kindDrop:
+			err = r.dropped()
+		default:
+			err = r.control(h)
+		}
+		switch {
+		case r.interrupted(err):
+			r.holds, r.held = true, h
+			r.err = ErrInterrupted
+			return nil
+		case err != nil:
+			r.err = err
+			return nil
+		case h.kind == kindMessage:
+			r.torn = false
+			return memory
 		}
 	}
 }
 
 // ready says whether a whole message is unread, or what must be none. Frames before it are no message, and do not count.
 func (r *reader) ready() bool {
+	if r.holds {
+		return false
+	}
 	for at := r.i; r.j-at >= headerSize; {
 		h, err := parseHeader(r.buf[at:r.j], r.lim)
 		size := headerSize + int(h.length)
@@ -188,6 +199,10 @@ func (r *reader) ready() bool {
 }
 
 func (r *reader) header() (header, error) {
+	if r.holds {
+		r.holds = false
+		return r.held, nil
+	}
 	if r.j-r.i < headerSize {
 		if err := r.fill(headerSize); err != nil {
 			switch {
@@ -206,19 +221,24 @@ func (r *reader) header() (header, error) {
 	return h, err
 }
 
+// body reads a message. Where it is interrupted, nothing of it was used yet.
 func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	if h.buffers == 0 {
-		return r.data(h, m, []byte{})
+		return r.data(h, m)
 	}
+	small := h.length <= mostLent
 	var frame []byte // as a whole, where it is small: lent
-	if h.length <= mostLent {
+	if small {
 		if frame, err = r.lend(int(h.length)); err != nil {
 			return nil, err
 		}
 	}
+	at := 0
 	next := func(n int) (b []byte, err error) {
-		if h.length > mostLent {
-			return r.whole(n)
+		if !small {
+			b, err = r.next(at, n)
+			at++
+			return b, err
 		}
 		b, frame = frame[:n:n], frame[n:]
 		return b, nil
@@ -234,41 +254,73 @@ func (r *reader) body(h header, m *Message) (memory []byte, err error) {
 	if m.Data, err = next(data); err != nil {
 		return nil, err
 	}
-	if h.length > mostLent {
+	if !small {
 		memory = m.Data
 	}
+	inline := make([][]byte, 0, 2)
+	for _, ref := range refs {
+		if ref.segment != 0 {
+			err = r.await(ref.segment)
+		} else if ref.pieces == 0 {
+			var b []byte
+			if b, err = next(ref.size); small {
+				b = slices.Clone(b)
+			}
+			inline = append(inline, b)
+		}
+		if err != nil {
+			if small { // it is lent again
+				r.i -= int(h.length)
+			}
+			return nil, err
+		}
+	}
+	r.parts = nil
+	m.Buffers, err = r.buffers(refs, inline)
+	return memory, err
+}
+
+// next is part number i of a message, of n bytes.
+func (r *reader) next(i, n int) (b []byte, err error) {
+	if i < len(r.parts) {
+		return r.parts[i], nil
+	}
+	if r.part, err = r.take(r.part, n); err != nil {
+		return nil, err
+	}
+	b, r.part = r.part, nil
+	r.parts = append(r.parts, b)
+	return b, nil
+}
+
+// buffers are those that the references mean; inline has the bytes of those that came with the message.
+func (r *reader) buffers(refs []ref, inline [][]byte) (list []Buffer, err error) {
 	for _, ref := range refs {
 		var b Buffer
 		switch {
 		case ref.segment != 0:
-			b, err = r.shared(ref)
+			b, err = r.sh.taker.buffer(ref)
 		case ref.pieces != 0:
 			b, err = r.arrivals.arrived(ref)
 		default:
-			var bytes []byte
-			if bytes, err = next(ref.size); err == nil {
-				if h.length <= mostLent {
-					bytes = slices.Clone(bytes)
-				}
-				b = privateBuffer(bytes[:ref.size:ref.size])
-			}
+			b = privateBuffer(inline[0][:ref.size:ref.size])
+			inline = inline[1:]
 		}
 		if err != nil {
-			for _, b := range m.Buffers {
+			for _, b := range list {
 				b.Release()
 			}
-			m.Buffers = nil
 			return nil, err
 		}
-		m.Buffers = append(m.Buffers, b)
+		list = append(list, b)
 	}
-	return memory, nil
+	return list, nil
 }
 
-// lend is the next n bytes, until the next message. It can't be interrupted.
+// lend is the next n bytes, until the next message. Where it is interrupted, nothing was taken.
 func (r *reader) lend(n int) ([]byte, error) {
-	for r.j-r.i < n {
-		if err := r.fill(n); err != nil && !r.interrupted(err) {
+	if r.j-r.i < n {
+		if err := r.fill(n); err != nil {
 			return nil, unexpected(err)
 		}
 	}
@@ -276,32 +328,26 @@ func (r *reader) lend(n int) ([]byte, error) {
 	return r.buf[r.i-n : r.i], nil
 }
 
-// data reads the data of a message without buffers, of which b is here, and the rest is unread or to come. A small one is
-// lent. Where it is interrupted, the next message goes on.
-func (r *reader) data(h header, m *Message, b []byte) (memory []byte, err error) {
+// data reads the data of a message without buffers. A small one is lent.
+func (r *reader) data(h header, m *Message) (memory []byte, err error) {
 	n := int(h.length)
 	r.bulk = n >= mostRead
+	b := r.part
+	r.part = nil
 	if len(b) == 0 && n <= max(mostLent, r.j-r.i) {
-		if r.j-r.i < n {
-			err = unexpected(r.fill(n))
-		}
-		if err == nil {
-			m.Data = r.buf[r.i : r.i+n : r.i+n]
-			r.i += n
-		}
-	} else {
-		if len(b) == 0 {
-			b = append(b, alignment[:]...)
-		}
-		if b, err = r.take(b, len(alignment)+n); err == nil {
-			memory, m.Data = b, b[len(alignment):]
-		}
+		m.Data, err = r.lend(n)
+		m.Data = m.Data[:len(m.Data):len(m.Data)]
+		return nil, err
 	}
-	if r.interrupted(err) {
-		r.half, r.halfHeader = b, h
-		return nil, ErrInterrupted
+	if len(b) == 0 {
+		b = append([]byte{}, alignment[:]...)
 	}
-	return memory, err
+	if b, err = r.take(b, len(alignment)+n); err != nil {
+		r.part = b
+		return nil, err
+	}
+	m.Data = b[len(alignment):]
+	return b, nil
 }
 
 // alignment is what goes before the data in memory of its own. Behind the 8 bytes that a room above begins its data with, there
@@ -325,18 +371,6 @@ func (r *reader) resume() {
 	}
 	if r.ring == nil {
 		r.line.c.SetReadDeadline(time.Time{})
-	}
-}
-
-// whole is take for what can't be interrupted.
-func (r *reader) whole(n int) ([]byte, error) { return r.rest(nil, n) }
-
-// rest is whole for what was begun with b.
-func (r *reader) rest(b []byte, n int) (_ []byte, err error) {
-	for {
-		if b, err = r.take(b, n); !r.interrupted(err) {
-			return b, err
-		}
 	}
 }
 
@@ -379,16 +413,17 @@ func (r *reader) take(b []byte, n int) ([]byte, error) {
 	return b, nil
 }
 
-func (r *reader) skip(n int) error {
-	for n > 0 {
+// skip skips a frame, and takes what it has skipped off the header's length.
+func (r *reader) skip(h *header) error {
+	for h.length > 0 {
 		if r.i == r.j {
-			if err := r.fill(1); err != nil && !r.interrupted(err) {
+			if err := r.fill(1); err != nil {
 				return unexpected(err)
 			}
 		}
-		k := min(n, r.j-r.i)
+		k := min(int(h.length), r.j-r.i)
 		r.i += k
-		n -= k
+		h.length -= uint32(k)
 	}
 	return nil
 }

@@ -265,23 +265,13 @@ func (r *reader) control(h header) error {
 	return nil
 }
 
-// shared is the buffer that a reference means. Its segment may be on its way over the connection yet.
-func (r *reader) shared(f ref) (Buffer, error) {
-	if err := r.await(f.segment); err != nil {
-		return Buffer{}, err
-	}
-	return r.sh.taker.buffer(f)
-}
-
 // await waits until a segment was announced, which the stream in the ring has overtaken.
 func (r *reader) await(segment uint32) error {
-	for r.ring != nil && segment > r.sh.taker.known() {
-		err := r.ring.Until(func() bool { return segment <= r.sh.taker.known() })
-		if err != nil && !r.interrupted(err) {
-			return unexpected(broken(err))
-		}
+	if r.ring == nil || segment <= r.sh.taker.known() {
+		return nil
 	}
-	return nil
+	err := r.ring.Until(func() bool { return segment <= r.sh.taker.known() })
+	return unexpected(broken(err))
 }
 
 const (
@@ -318,7 +308,7 @@ func (ch *Channel) drain(gone bool) {
 	for start := time.Now(); ; ch.r.err = nil {
 		ch.r.resume()
 		stop := time.AfterFunc(lastTime, ch.interrupt)
-		for ch.r.err == nil && !ch.r.torn && ch.r.half == nil {
+		for ch.r.err == nil && !ch.r.torn {
 			var m Message
 			ch.r.message(&m)
 			for _, b := range m.Buffers {

@@ -398,6 +398,14 @@ func (w *writer) finish() {
 			w.writing = false
 		}
 	}
+	if w.besides && w.err == nil { // segments that what was sent refers to
+		last := time.Now().Add(closeTime)
+		w.line.last.Store(last.UnixNano())
+		w.line.SetWriteDeadline(last)
+		for w.besides {
+			w.cond.Wait()
+		}
+	}
 	if w.err == nil {
 		w.err = net.ErrClosed
 	}

@@ -23,8 +23,8 @@ func waitChange(at uintptr, v uint32, most time.Duration) {
 	unix.Syscall6(unix.SYS_FUTEX, at, opWait, uintptr(v), uintptr(unsafe.Pointer(&t)), 0, 0)
 }
 
-// wake wakes who waits for what is at an address, and says whether somebody did.
-func wake(at uintptr) bool {
-	n, _, err := unix.RawSyscall6(unix.SYS_FUTEX, at, opWake, 1<<30, 0, 0, 0)
+// wake wakes as many as wait for what is at an address, but most of them, and says whether somebody did.
+func wake(at uintptr, most int) bool {
+	n, _, err := unix.RawSyscall6(unix.SYS_FUTEX, at, opWake, uintptr(most), 0, 0, 0)
 	return err == 0 && n > 0
 }

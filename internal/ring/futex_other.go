@@ -9,4 +9,4 @@ const Futexes = false
 
 func waitChange(uintptr, uint32, time.Duration) {}
 
-func wake(uintptr) bool { return false }
+func wake(uintptr, int) bool { return false }

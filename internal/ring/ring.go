@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"net"
 	"os"
@@ -88,6 +89,7 @@ type Ring struct {
 	calm     int
 	writing  spinner
 	deaf     int           // waits before Hear
+	unread   bool          // the peer has closed, as a bell has found then
 	deadline atomic.Int64  // of Write, in nanoseconds since 1970; 0: none
 	room     chan struct{} // a token: the writer is to look again
 }
@@ -336,7 +338,7 @@ func (r *Ring) Interrupt(on bool) {
 
 func (r *Ring) poke() {
 	if r.naps {
-		wake(r.heads.theirs) // a nap of our own
+		wake(r.heads.theirs, math.MaxInt32) // a nap of our own: the peer may have some wait there, too
 	}
 	r.Rang()
 	if r.hears.Load() {

@@ -42,7 +42,7 @@ func (r *Ring) Write(p []byte) (int, error) {
 // unheard: the connection has ended, and not because of what the peer did: then it may be told why, where there is room.
 func (r *Ring) unheard() bool {
 	end := r.end.Load()
-	return end != nil && !errors.Is(*end, ErrBroken)
+	return r.unread || end != nil && !errors.Is(*end, ErrBroken)
 }
 
 // WriteBuffers writes the pieces of b, and takes from it what was written.
@@ -141,7 +141,7 @@ func (r *Ring) owed() bool {
 		return false
 	}
 	if r.naps && e&3 == byFutex {
-		if wake(r.heads.mine) { // or the reader does not wait yet, and this value is not used up
+		if wake(r.heads.mine, 1) { // or the reader does not wait yet, and this value is not used up
 			r.rungData = e
 		}
 		return false
@@ -171,7 +171,7 @@ func (r *Ring) awaitRoom() error {
 	switch {
 	case r.over.Load():
 		return net.ErrClosed
-	case r.end.Load() != nil:
+	case r.unread, r.end.Load() != nil:
 		return io.ErrClosedPipe
 	case r.expired():
 		return os.ErrDeadlineExceeded
@@ -192,9 +192,7 @@ func (r *Ring) hearRoom() {
 		case <-r.room:
 		case <-time.After(deafPoll):
 			if r.deaf++; r.deaf%deafBell == 0 {
-				if err := r.link.Bell(); err != nil {
-					r.finish(err)
-				}
+				r.unread = r.link.Bell() != nil // what the peer has sent before is to be read still, and then its end
 			}
 		}
 		return
