@@ -17,16 +17,19 @@ type spinner struct {
 }
 
 const (
-	mostSpin   = 120 * time.Microsecond
-	mostPure   = 5 * time.Microsecond
-	mostCredit = 32
-	lossOfOne  = 1                      // of credit, for a look in vain
-	probeAt    = 32                     // every so many waits without a look, one looks again
-	oneCPU     = 4                      // of given: the processor is given away at once,
-	probeCPU   = 64                     // but for every so many looks
-	stolen     = 500 * time.Microsecond // between two looks: somebody else had the processor, for a whole slice of time
-	leastBan   = 10 * time.Millisecond
-	mostBan    = 640 * time.Millisecond
+	mostSpin    = 120 * time.Microsecond
+	mostPure    = 5 * time.Microsecond
+	firstLooks  = 96 // before the clock is read: that can take as long as several looks
+	looksAtOnce = 32 // from then on, between two readings
+	mostCredit  = 32
+	lossOfOne   = 1                      // of credit, for a look in vain
+	probeAt     = 32                     // every so many waits without a look, one looks again
+	oneCPU      = 4                      // of given: the processor is given away at once,
+	probeCPU    = 64                     // but for every so many looks
+	stolen      = 500 * time.Microsecond // between two looks: somebody else had the processor, for a whole slice of time
+	leastBan    = 10 * time.Millisecond
+	calmBans    = 16 // so many times as long without a theft, and the next ban is the least
+	mostBan     = 640 * time.Millisecond
 )
 
 func (s *spinner) init() {
@@ -42,7 +45,7 @@ func (s *spinner) spin(ready func() bool) bool {
 	if s.given >= oneCPU && s.given%probeCPU != 0 {
 		pure = 0
 	}
-	for range 32 {
+	for range firstLooks {
 		if ready() {
 			s.given = 0
 			return true
@@ -73,7 +76,7 @@ func (s *spinner) spin(ready func() bool) bool {
 		}
 		if last < pure {
 			pause()
-			if i%8 != 0 {
+			if i%looksAtOnce != 0 {
 				continue
 			}
 		} else {
@@ -81,15 +84,14 @@ func (s *spinner) spin(ready func() bool) bool {
 		}
 		now := time.Since(start)
 		if now-last > stolen {
-			s.ban = min(max(2*s.ban, leastBan), mostBan)
+			if s.ban = min(2*s.ban, mostBan); start.Sub(s.banned) > calmBans*s.ban {
+				s.ban = leastBan // the last one is long ago
+			}
 			s.banned = start.Add(now + s.ban)
 			return ready()
 		}
 		if last = now; now > mostSpin {
 			s.credit = max(s.credit-lossOfOne, 0)
-			if s.ban > 0 {
-				s.ban /= 2
-			}
 			return false
 		}
 	}
