@@ -347,7 +347,7 @@ class Calls:
         await_room. It raises why no further calls may begin."""
         with self.lock:
             if self.error is not None:
-                raise self.error.with_traceback(None)
+                raise self.error.again()
             if len(self._out) >= self._limit:
                 return None
             if self._unused:
@@ -380,6 +380,11 @@ class Calls:
             elif self._room:  # its turn had come: the next one has it
                 self._room.popleft().wake()
 
+    @property
+    def roomy(self) -> bool:
+        """Whether begin may have a number, or an error."""
+        return self.error is not None or len(self._out) < self._limit
+
     def unsent(self, call: Call | StreamEnd) -> None:
         """Ends a call of which nothing was sent."""
         with self.lock:
@@ -389,7 +394,7 @@ class Calls:
     def cancel(self, call: Call, code: Code) -> None:
         """The caller does not wait any more."""
         with self.lock:
-            if not call.done and self._out.get(call.number) is call:
+            if not call.done and not call.gone and self._out.get(call.number) is call:
                 call.gone = True
                 self.send_cancel(call.number, code)
 
@@ -418,6 +423,13 @@ class Calls:
         n = len(head) + len(value)
         end.credit -= n
         self._sent += n + PER_FRAME
+
+    def sent(self, end: StreamEnd) -> None:
+        """A message that was being sent in pieces is out, or will not be."""
+        with self.lock:
+            end.sending -= 1
+            if not end.sending and end.ours and end.closed and self._out.get(end.number) is end:
+                self._free(end.number)
 
     # What the other side calls.
 

@@ -67,6 +67,12 @@ class Error(Exception):
     def __str__(self) -> str:
         return f"{self.code.text}: {self.message}" if self.message else self.code.text
 
+    def again(self) -> Error:
+        """The same, to be raised in one more place."""
+        error = Error(self.code, self.message, self.details)
+        error.__cause__ = self.__cause__
+        return error
+
 
 class DeadlineError(Error, TimeoutError):
     """An Error with DEADLINE_EXCEEDED."""

@@ -44,7 +44,7 @@ def _kind(v: Any) -> str:
     return type(v).__name__
 
 
-class _Missing(MismatchError):
+class Missing(MismatchError):
     def __init__(self, name: str) -> None:
         super().__init__("", None)
         self.path, self.said = f".{name}", "missing"
@@ -359,7 +359,7 @@ def _struct(origin: type) -> Convert:
                         raise bad.under(f".{name}") from None
                 found[name] = e
             elif required:
-                raise _Missing(name)
+                raise Missing(name)
         if typed_dict:
             return found
         try:
