@@ -54,7 +54,7 @@ class Channel:
         """Writes the outbox, or leaves it to who writes now: but where much waits, or wait is set, it waits for that. Errors end the connection, as
         who receives sees."""
         session = self.session
-        while session.outbox or session.taker is not None and session.taker.owing:
+        while session.outbox or session.freed:
             if not self._writing.acquire(wait or len(session.outbox) > _HIGH):
                 return
             try:
@@ -65,15 +65,10 @@ class Channel:
     def _write(self) -> None:
         session = self.session
         outbox = session.outbox
-        given = session.releases()
-        parts: list[Data] = [given] if given else []
-        handles: tuple[int, ...] = ()
-        while outbox and len(parts) < _MOST_PARTS:
-            if outbox[0][1] and parts:
-                break  # they go with the first byte
-            more, files = outbox.popleft()
-            parts += more
-            handles = handles or files
+        if len(outbox) == 1 and not session.freed:
+            parts, handles = outbox.popleft()
+        else:
+            parts, handles = self._gather()
         try:
             if parts and not self._broken:
                 self.conn.send(parts, handles)
@@ -88,6 +83,20 @@ class Channel:
             if handles and self._memory is not None:
                 for handle in handles:
                     self._memory.drop(handle)
+
+    def _gather(self) -> tuple[Sequence[Data], tuple[int, ...]]:
+        """What goes together."""
+        outbox = self.session.outbox
+        given = self.session.releases()
+        parts: list[Data] = [given] if given else []
+        handles: tuple[int, ...] = ()
+        while outbox and len(parts) < _MOST_PARTS:
+            if outbox[0][1] and parts:
+                break  # they go with the first byte
+            more, files = outbox.popleft()
+            parts += more
+            handles = handles or files
+        return parts, handles
 
     def send_buffers(self, buffers: Sequence[Buffer], data: Sequence[Data], stop: Callable[[], bool]) -> bool:
         """Sends a message with buffers, large ones in pieces. False, and nothing is sent, where stop says so in between. Errors are Session's."""

@@ -46,50 +46,22 @@ class Memory(Protocol):
         """Closes a descriptor that nobody has asked for."""
 
 
-class _PyBuffer(ctypes.Structure):
-    """Py_buffer of the stable ABI."""
-
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.c_void_p),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
-
-
-def address_of(view: memoryview) -> int:
-    """Where the bytes are, also of memory for reading only, which ctypes does not take by itself."""
-    b = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(b), 0)
-    address = int(b.buf or 0)
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(b))
-    return address
-
-
 class Window:
     """Views of one segment. Each look goes through an object of its own, whose end is the end of all that was made of it: slices and arrays too.
     So a segment is not given away, nor unmapped, under somebody's eyes."""
 
-    __slots__ = ("_address", "_ref", "_type", "_writable", "segment")
+    __slots__ = ("_memory", "_ref", "_writable", "segment")
 
     def __init__(self, segment: Segment, *, writable: bool) -> None:
         self.segment = segment
-        self._type: Any = ctypes.c_ubyte * segment.size
-        self._address = address_of(segment.view)
+        self._memory: Any = segment.view.obj  # a ctypes array
         self._writable = writable
         self._ref: weakref.ref[Any] | None = None
 
     def look(self, size: int, ended: Callable[[Any], object]) -> memoryview:
         """The first size bytes. ended is called when nobody looks any more: in any thread, and in the middle of anything."""
-        exporter = self._type.from_address(self._address)
-        exporter.segment = self.segment
+        exporter = type(self._memory).from_address(ctypes.addressof(self._memory))
+        exporter.memory = self._memory  # which goes with the last of those who refer to it
         self._ref = weakref.ref(exporter, ended)
         view = memoryview(exporter).cast("B")[:size]
         return view if self._writable else view.toreadonly()
@@ -100,5 +72,6 @@ class Window:
         return self._ref is not None and self._ref() is not None
 
     def close(self) -> None:
-        """Unmaps it. Nobody may be looking."""
+        """Gives it up. Whoever still looks keeps the memory."""
+        self._memory = None
         self.segment.close()

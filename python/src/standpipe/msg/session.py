@@ -36,7 +36,7 @@ from .hello import LEAST_DATA, Hello, hello_end, parse_hello
 from .made import LEAST_SHARED, Made, Maker
 from .memory import Memory
 from .pieces import Arrivals, parts_of, piece_head
-from .taken import Taker
+from .taken import Taken, Taker
 
 Data = bytes | bytearray | memoryview
 
@@ -74,7 +74,8 @@ class Session:
             hello.share = memory.kind
         self.own = hello
         self.peer: Hello | None = None  #: the other side's hello, when it is here
-        self.outbox: deque[tuple[list[Data], tuple[int, ...]]] = deque()
+        self.outbox: deque[tuple[Sequence[Data], tuple[int, ...]]] = deque()
+        self.freed: deque[Taken] = deque()  #: what releases() is of
         self.send_limits = Limits(LEAST_DATA, 0)
         self.handles: list[int] = []
         self.maker: Maker | None = None
@@ -215,7 +216,7 @@ class Session:
         memory = self._memory
         if memory is not None and own.share and own.share == peer.share:
             self._limits.shared = True
-            self.taker = Taker(memory, own.max_buffers, self.handles, self._poke)
+            self.taker = Taker(memory, own.max_buffers, self.handles, self.freed, self._poke)
             self.maker = Maker(memory, self.send_limits.buffers, self._announce)
         self.peer = peer
         return True
@@ -264,14 +265,13 @@ class Session:
 
     def send(self, *data: Data) -> None:
         """Sends a message without buffers. TooLargeError where the peer does not take it."""
-        n = sum(map(len, data))
+        n = 0
+        for part in data:
+            n += len(part)
         if n > self.send_limits.message:
             raise self._too_large(n)
-        head = HEADER.pack(n, MESSAGE, 0, 0)
-        if n <= READ:
-            self.outbox.append(([b"".join((head, *data))], ()))
-        else:
-            self.outbox.append(([head, *data], ()))
+        parts = (HEADER.pack(n, MESSAGE, 0, 0), *data)
+        self.outbox.append(((b"".join(parts),) if n <= READ else parts, ()))
 
     def check(self, n: int, buffers: Sequence[Buffer]) -> None:
         """Refuses what can't be sent, by TooLargeError."""
@@ -362,7 +362,7 @@ class Session:
 
     def releases(self) -> bytes:
         """The frames that give buffers back, to be sent before anything else. For who takes from the outbox."""
-        return self.taker.releases() if self.taker is not None else b""
+        return self.taker.releases() if self.freed and self.taker is not None else b""
 
     def abort(self, reason: str) -> None:
         """The last frame: why the connection dies."""

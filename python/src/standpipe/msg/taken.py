@@ -33,7 +33,7 @@ class Taker:
     poke is called when releases are to be sent by somebody, with whether that is urgent: in any thread, and in the middle of anything.
     """
 
-    def __init__(self, memory: Memory, limit: int, handles: list[int], poke: Callable[[bool], None]) -> None:
+    def __init__(self, memory: Memory, limit: int, handles: list[int], freed: deque[Taken], poke: Callable[[bool], None]) -> None:
         self._memory = memory
         self._limit = limit
         self._handles = handles
@@ -43,7 +43,7 @@ class Taker:
         self._all: dict[int, Taken] = {}
         self._areas: set[int] = set()
         self._last = 0
-        self._freed: deque[Taken] = deque()
+        self._freed = freed
 
     def take(self, f: SegmentFrame) -> None:
         """Maps a segment that was announced."""
@@ -106,11 +106,6 @@ class Taker:
                 numbers.append(t.number)
             frames.append(numbers_frame(RELEASE, numbers))
         return b"".join(frames)
-
-    @property
-    def owing(self) -> bool:
-        """Whether releases() has something."""
-        return bool(self._freed)
 
     def retired(self, number: int) -> None:
         """The maker gives up a segment."""

@@ -6,12 +6,12 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from .calls import Served
 from .error import Code, Error
 from .metadata import Metadata, MetadataLike
 
 if TYPE_CHECKING:
     from ..identity import Identity
-    from .calls import Served
     from .peer import Peer
 
 
@@ -87,12 +87,12 @@ def _more(have: Metadata | None, given: MetadataLike) -> Metadata:
     return more
 
 
-context: ContextVar[Context] = ContextVar("standpipe")
+context: ContextVar[tuple[Any, Served]] = ContextVar("standpipe")  # what a Context is made of
 
 
 def current() -> Context:
     """The call for which the handler runs that asks. RuntimeError outside of one; a thread that a handler starts gets it by hand."""
     try:
-        return context.get()
+        return Context(*context.get())
     except LookupError:
         raise RuntimeError("no handler runs here") from None

@@ -305,11 +305,7 @@ class Peer:
             raise
         try:
             self.write(deadline)
-
-            def tell(sleeper: Sleeper | None) -> None:
-                call.waiter = sleeper
-
-            if not self.turn.wait(lambda: call.done, tell, self.read, deadline):
+            if not self._await(call, deadline):
                 self._cancel(call, Code.DEADLINE_EXCEEDED)
                 if not call.done:
                     raise Error(Code.DEADLINE_EXCEEDED, f"the time of the call of {method!r} was up")
@@ -321,6 +317,23 @@ class Peer:
         if call.error is not None:
             raise call.error.again()
         return self._result(codec, call, returns, convert, method)
+
+    def _await(self, call: Call, deadline: float | None) -> bool:
+        """Waits for the answer. Without a deadline, where nobody else reads, it is wait, by hand."""
+        turn = self.turn
+        if deadline is None and turn.take():
+            turn.changes += 1
+            try:
+                while not call.done:
+                    self.read(None)
+            finally:
+                turn.give()
+            return True
+
+        def tell(sleeper: Sleeper | None) -> None:
+            call.waiter = sleeper
+
+        return turn.wait(lambda: call.done, tell, self.read, deadline)
 
     def _result(self, codec: Codec, call: Call, hint: Any, convert: Any, method: str) -> Any:
         try:

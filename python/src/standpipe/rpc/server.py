@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -14,7 +14,7 @@ from ..msg.buffer import Buffer
 from ..msg.error import TooLargeError
 from ..msg.session import Data
 from .calls import Served
-from .context import Context, context
+from .context import context
 from .describe import describe
 from .error import Code, Error, code_of
 from .flow import release_all
@@ -33,7 +33,8 @@ _log = logging.getLogger("standpipe")
 _TICK = 0.001  # seconds from one look at handlers that the reader runs to the next, at least,
 _MOST_TICK = 0.008  # and at most: while all goes well
 _IDLE_TICKS = 50  # looks without anything to see, until there are no more
-_DRAIN = 5.0
+_DRAIN = 5.0  # seconds
+_LOOK = 0.01  # seconds from one look to the next whether handlers have ended
 
 
 class Methods:
@@ -106,8 +107,6 @@ class Server(Methods):
         self._peers: set[Peer] = set()
         self._servings: list[Serving] = []
         self._closed = False
-        self._quiet = threading.Condition()
-        self._running = 0
         self._watch = _Watch(self._pool)
 
     def serve(self, name: str, *, policy: Policy | None = None, drain: float = _DRAIN, **listen: Any) -> None:
@@ -163,9 +162,8 @@ class Server(Methods):
             peer.calls.drain()
             peer.channel.post()
         until = monotonic() + drain
-        with self._quiet:
-            while self._running and (left := until - monotonic()) > 0:
-                self._quiet.wait(min(left, 0.2))
+        while any(peer.calls.busy for peer in peers) and monotonic() < until:
+            sleep(_LOOK)
         while peers:
             for peer in peers:
                 peer.close()
@@ -229,9 +227,7 @@ class Server(Methods):
     def run(self, peer: Peer, served: Served) -> None:
         """Runs a handler, and answers."""
         method: Method = served.route
-        with self._quiet:
-            self._running += 1
-        token = context.set(Context(peer, served))
+        token = context.set((peer, served))
         start = clock()
         try:
             if method.policy is not None:
@@ -251,10 +247,6 @@ class Server(Methods):
                 release_all([b for b in served.buffers if not b.kept])
                 peer.channel.hush(False)
             peer.channel.flush()
-            with self._quiet:
-                self._running -= 1
-                if not self._running:
-                    self._quiet.notify_all()
 
     def _unary(self, peer: Peer, served: Served, method: Method) -> None:
         value = method.invoke(method.argument(served.codec, served.value, served.buffers))

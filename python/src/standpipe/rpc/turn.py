@@ -64,7 +64,8 @@ class Turn:
     def give(self) -> None:
         """Gives it up: to one of those who wait, if there are any."""
         self._lock.release()
-        self.offer()
+        if self._waiting:
+            self.offer()
 
     def offer(self) -> None:
         """Wakes one who waits, where nobody has the turn."""

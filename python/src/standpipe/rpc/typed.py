@@ -67,17 +67,22 @@ def converter(hint: Any) -> Convert | None:
 
 def decode(codec: Codec, data: Data, hint: Any, convert: Convert | None, buffers: collections.abc.Sequence[Buffer], root: str) -> Any:
     """Decodes a value that should be as the hint says. ValueError, of which root begins the path."""
-    if is_message(hint):
+    if convert is None:
+        return codec.decode(data, buffers)
+    if convert is _is_message:
         return _message(codec, data, hint)
     value = codec.decode(data, buffers)
-    if convert is None:
-        return value
     try:
         return convert(value, codec.text)
     except MismatchError as e:
         raise e.under(root) from None
     except RecursionError:
         raise ValueError(f"{root}: it is nested too deep") from None
+
+
+def _is_message(v: Any, text: bool) -> Any:
+    """The place of a converter, for a Protobuf message, which is made of bytes. One inside of another value can't be made."""
+    raise MismatchError("no Protobuf message inside of another value", v)
 
 
 def _message(codec: Codec, data: Data, kind: Any) -> Any:
@@ -202,7 +207,7 @@ def _make(hint: Any) -> Convert | None:
         if dataclasses.is_dataclass(origin) or typing.is_typeddict(origin) or _named(origin):
             return _struct(origin)
         if is_message(origin):
-            return None
+            return _is_message
     raise TypeError(f"values can't be decoded as {hint!r}")
 
 
