@@ -8,8 +8,6 @@ import threading
 import warnings
 from contextlib import AbstractContextManager
 
-from .error import ClosedError
-
 
 class Closing:
     """One call sends and one receives at a time, and close comes at any moment, also out of a finalizer within
@@ -29,42 +27,21 @@ class Closing:
         self.given_up = False
         self._finishing = threading.RLock()  # a finalizer may come in between
 
-    def begin_send(self) -> None:
-        self._sending = True
-        if self.closed:
-            self.end_send()
-            raise ClosedError()
-
-    def end_send(self) -> None:
-        self._sending = False
-        if self.closed:
-            self._finish()
-
-    def begin_receive(self) -> None:
-        self._receiving = True
-        if self.closed:
-            self.end_receive()
-            raise ClosedError()
-
-    def end_receive(self) -> None:
-        self._receiving = False
-        if self.closed:
-            self._finish()
-
     def close(self) -> None:
         with self._finishing:
             if self.closed:
                 return
             self.closed = True
             self.unblock()
-            self._finish()
+            self.finish()
 
     def __del__(self) -> None:
         if not self.closed:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Give up the descriptors, if nobody uses them any more. Who leaves a call when all is closed calls it."""
         with self._finishing:
             if self.given_up or self._sending or self._receiving:
                 return

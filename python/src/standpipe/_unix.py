@@ -97,44 +97,56 @@ class Endpoint(Closing):
         guard.check(identity, DeniedError, "the client")
 
     def send(self, parts: Sequence[Part], handles: Sequence[int]) -> None:
-        self.begin_send()
         try:
-            control = _rights(handles)
-            left: Sequence[Part] = parts
-            if len(left) > _MAX_PARTS:
-                left, behind = left[:_MAX_PARTS], left[_MAX_PARTS:]
-            else:
-                behind = ()
-            while True:
-                n = self.sock.sendmsg(left, control, _SEND_FLAGS)
-                control = ()
-                left = _rest(left, n)
-                if not left:
-                    if not behind:
-                        return
-                    left, behind = behind[:_MAX_PARTS], behind[_MAX_PARTS:]
+            self._sending = True
+            if self.closed:
+                raise ClosedError()
+            control = _rights(handles, parts)
+            for i in range(0, len(parts), _MAX_PARTS):
+                left = parts[i : i + _MAX_PARTS] if i or len(parts) > _MAX_PARTS else parts
+                while left:
+                    n = self.sock.sendmsg(left, control, _SEND_FLAGS)
+                    control = ()
+                    left = _rest(left, n)
         except OSError as e:
             if self.closed:
                 raise ClosedError() from None
             raise _send_error(e) from None
+        except (ValueError, TypeError):  # of the arguments, before anything was sent
+            raise
         except BaseException:
             # Such as KeyboardInterrupt: what has been sent of it is not known, so nothing can follow.
             self.close()
             raise
         finally:
-            self.end_send()
+            self._sending = False
+            if self.closed:
+                self.finish()
 
     def recv_into(self, buffer: memoryview, timeout: float | None) -> int:
-        self.begin_receive()
+        taking = False
         try:
+            self._receiving = True
+            if self.closed:
+                raise ClosedError()
             while True:
                 self._wait(timeout)
-                try:
-                    return self._receive(buffer)
-                except BlockingIOError:  # it was readable, and is not
-                    continue
+                taking = True
+                n = self._receive(buffer)
+                if n >= 0:
+                    return n
+                taking = False
+        except (OSError, Interrupted):
+            raise
+        except BaseException:
+            # Such as KeyboardInterrupt, which does no harm to a wait. Otherwise bytes may have been taken, and lost.
+            if taking:
+                self.close()
+            raise
         finally:
-            self.end_receive()
+            self._receiving = False  # nothing is called before that
+            if self.closed:
+                self.finish()
 
     def _wait(self, timeout: float | None) -> None:
         """Wait until there may be something to receive. To be interrupted here does no harm."""
@@ -152,24 +164,19 @@ class Endpoint(Closing):
             raise Interrupted()
 
     def _receive(self, buffer: memoryview) -> int:
+        """Take what has come; -1: nothing, after all."""
         try:
             n, control, flags, _ = self.sock.recvmsg_into((buffer,), _CONTROL, _RECEIVE_FLAGS)
-            if control or flags & socket.MSG_CTRUNC:
-                self._keep(control, flags)
-        except BlockingIOError:
-            if self.closed:
-                raise ClosedError() from None
-            raise
         except OSError as e:
             if self.closed:
                 raise ClosedError() from None
+            if isinstance(e, BlockingIOError):
+                return -1
             if e.errno == errno.ECONNRESET:  # a peer that was killed, or closed with something unread: the end
                 return 0
             raise
-        except BaseException:
-            # Such as KeyboardInterrupt: bytes may have been taken, and lost.
-            self.close()
-            raise
+        if control or flags & socket.MSG_CTRUNC:
+            self._keep(control, flags)
         if n == 0 and self.closed:
             raise ClosedError()
         return n
@@ -214,11 +221,13 @@ class Endpoint(Closing):
             os.close(fd)
 
 
-def _rights(handles: Sequence[int]) -> Sequence[tuple[int, int, array.array[int]]]:
+def _rights(handles: Sequence[int], parts: Sequence[Part]) -> Sequence[tuple[int, int, array.array[int]]]:
     if not handles:
         return ()
     if len(handles) > MAX_HANDLES:
         raise ValueError(f"at most {MAX_HANDLES} descriptors can go at once, and these are {len(handles)}")
+    if not any(parts):
+        raise ValueError("descriptors go with at least one byte")
     return ((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handles)),)
 
 
