@@ -111,13 +111,16 @@ def plain(v: Any) -> Any:
     raise TypeError(f"a {kind.__qualname__} can't be sent")
 
 
+_NONE: list[Buffer] = []
+
+
 class _Packer:
     """A packer of the library's, and the buffers of what it packs."""
 
     __slots__ = ("buffers", "pack")
 
     def __init__(self) -> None:
-        self.buffers: list[Buffer] = []
+        self.buffers = _NONE
         packer: Callable[[Any], bytes] = msgpack.Packer(default=self._default, strict_types=True, buf_size=4096).pack
         self.pack = packer
 
@@ -150,6 +153,7 @@ class _MessagePack:
             b = p.pack(value)
         except OverflowError as e:
             raise ValueError(f"an integer is too large: {e}") from None
+        p.buffers = _NONE
         self._packers.append(p)  # one that has failed is not used again
         return b
 

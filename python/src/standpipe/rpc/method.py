@@ -64,13 +64,13 @@ class Method:
     One parameter is the value; several are the fields of a map. Hints say what a value must be.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], policy: Any = None) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], policy: Any = None, scope: dict[str, Any] | None = None) -> None:
         self.name = name
         self.function = function
         self.policy = policy
         self.pace = Pace()
         self.doc = inspect.getdoc(function) or ""
-        hints = _hints(function)
+        hints = _hints(function, scope)
         params = [p for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.takes = len(params)
         self.generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
@@ -136,9 +136,12 @@ class Method:
             raise Error(Code.INTERNAL, f"the result of {self.name!r} can't be encoded by {codec.name}: {e}") from None
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], scope: dict[str, Any] | None) -> dict[str, Any]:
     target = function if inspect.isroutine(function) else function.__call__  # type: ignore[operator]
-    return typing.get_type_hints(target, include_extras=True)
+    try:
+        return typing.get_type_hints(target, None, scope, include_extras=True)
+    except NameError as e:
+        raise TypeError(f"the hints of {function!r} can't be read: {e}") from None
 
 
 clock = perf_counter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -54,21 +55,22 @@ class Methods:
         See Method for what its signature says. policy asks more of the callers than the endpoint does. doc, or else the docstring, is for
         describe. ValueError for a name that is taken, or begins with "standpipe.". Methods may be added while the server serves.
         """
+        scope = sys._getframe(1).f_locals  # where names in hints may be of
         if callable(name):
-            self._add(name.__name__, name, None, None)
+            self._add(name.__name__, name, None, None, scope)
             return name
 
         def decorate(function: F) -> F:
-            self._add(name or function.__name__, function, policy, doc)
+            self._add(name or function.__name__, function, policy, doc, scope)
             return function
 
         return decorate
 
-    def _add(self, name: str, function: Callable[..., Any], policy: Policy | None, doc: str | None) -> None:
+    def _add(self, name: str, function: Callable[..., Any], policy: Any, doc: str | None, scope: dict[str, Any]) -> None:
         method_bytes(name)
         if name in self._methods or name.startswith("standpipe."):
             raise ValueError(f"the method {name!r} is handled already, or its name is reserved")
-        made = Method(name, function, policy)
+        made = Method(name, function, policy, scope)
         if doc is not None:
             made.doc = doc
         self._methods[name] = made
@@ -252,6 +254,8 @@ class Server(Methods):
         value = method.invoke(method.argument(served.codec, served.value, served.buffers))
         buffers: list[Buffer] = []
         data = method.result(served.codec, value, buffers)
+        if served.deadline is not None and served.deadline <= monotonic():
+            raise Error(Code.DEADLINE_EXCEEDED, "the handler has returned when the call's time was up")
         if buffers:
             self._answer_buffers(peer, served, data, buffers)
         else:
