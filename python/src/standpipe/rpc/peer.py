@@ -1,0 +1,506 @@
+"""The other side of a connection, for threads: to be called, and calling."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ..error import ClosedError, HandlesError, Interrupted
+from ..msg.buffer import Buffer
+from ..msg.channel import Channel
+from ..msg.error import EndOfStream, ProtocolError, TooLargeError
+from .calls import Call, Calls, Served
+from .codec import Codec
+from .error import Code, Error
+from .flow import StreamEnd, release_all
+from .frame import VALUE, open_head
+from .metadata import Metadata, MetadataLike
+from .options import Options, method_bytes, new_session
+from .stream import Stream
+from .turn import Sleeper, Turn
+from .typed import converter, decode
+
+if TYPE_CHECKING:
+    from ..identity import Identity
+    from .server import Server
+
+T = TypeVar("T")
+_log = logging.getLogger("standpipe")
+
+_HELLO = 10.0  # seconds for the peer's hello
+_TICK = 0.005  # seconds from one look of the reader in the background to the next, at least,
+_MOST_TICK = 0.02  # and at most, while others read
+_NOTHING: Any = object()
+
+
+class Reply:
+    """Filled by a call that it is given to: the header and the trailer that the handler has set, also where it failed."""
+
+    def __init__(self) -> None:
+        self.header = Metadata()
+        self.trailer = Metadata()
+
+
+class Peer:
+    """Who is at the other end. Made by ``dial``; a handler gets its caller's by ``current().peer``.
+
+    Any number of threads may use it at once. ``close`` ends the connection: calls that wait, and streams, fail with UNAVAILABLE, and the
+    handlers of its calls are cancelled. A ``with`` block closes.
+    """
+
+    def __init__(self, conn: Any, options: Options, *, dialer: bool, server: Server | None = None) -> None:
+        self._conn = conn
+        self._options = options
+        self.server = server
+        self._dialer = dialer
+        self.channel = Channel(conn, *new_session(conn, options))
+        self.session = self.channel.session
+        self.calls = Calls(
+            self.session,
+            dialer=dialer,
+            lookup=server.lookup if server is not None else lambda method: None,
+            codecs=options.codecs,
+            max_calls=options.max_calls,
+            max_queued=options.max_queued,
+        )
+        self._codec = options.codec
+        self.turn = Turn()  #: the right to read
+        self._shares = self.session.own.share != ""
+        self._runs: list[Served] = []  # of who has the turn: calls to be run
+        self._error: BaseException | None = None  # why the connection has ended
+        self._over = threading.Event()
+        self._parked = Sleeper()
+        self._reader: threading.Thread | None = None
+        self.inline = 0  # handlers that the reader has run
+        self.aside = False  # the reader runs one, and nobody reads for it
+
+    # Reading. Who has the turn calls these.
+
+    def read(self, timeout: float | None) -> None:
+        """Receives once, and gives everything that is whole to whom it belongs. TimeoutError. At the end of the connection it returns: nobody will
+        find anything missing."""
+        self.read_only(timeout)
+        if self._runs:
+            self._run_elsewhere()
+
+    def read_only(self, timeout: float | None) -> None:
+        """read, but that the calls that have come are left to take_runs."""
+        if self._error is not None:
+            return
+        try:
+            self._receive(timeout)
+        except Interrupted:
+            pass
+        except HandlesError as e:
+            self._end(ProtocolError(str(e)))
+        except (EndOfStream, ProtocolError, OSError) as e:
+            if isinstance(e, TimeoutError) and timeout is not None:
+                raise
+            self._end(e)
+
+    def _receive(self, timeout: float | None) -> None:
+        session = self.session
+        n = self._conn.recv_into(session.room(), timeout)
+        if n == 0:
+            session.eof()
+        whole = False
+        try:
+            session.fed(n, self._conn.take_handles() if self._shares else ())
+            receive = self.calls.receive
+            while (m := session.next()) is not None:
+                if m.buffers and self._shares:
+                    self.channel.start()  # which tells of their release
+                served = receive(m)
+                if served is not None:
+                    self._runs.append(served)
+            whole = True
+        except ProtocolError:
+            whole = True
+            raise
+        finally:
+            if not whole:  # such as by Ctrl-C: nobody knows where the stream is
+                self._conn.close()
+        if session.outbox:
+            self.channel.post()
+
+    def _run_elsewhere(self) -> None:
+        runs, self._runs = self._runs, []
+        assert self.server is not None  # or nothing is looked up
+        for served in runs:
+            self.server.run_elsewhere(self, served)
+
+    def take_runs(self) -> list[Served]:
+        """The calls that have come, for who has the turn and runs them himself."""
+        runs, self._runs = self._runs, []
+        return runs
+
+    def _end(self, e: BaseException) -> None:
+        """The connection has ended."""
+        self._error = e
+        if isinstance(e, ProtocolError):
+            _log.warning("the connection of %s died: %s", self._who(), e)
+            if not e.remote:
+                self.session.abort(e.text)
+        self.channel.close()
+        self.calls.end(self._unavailable())
+        self.channel.end()
+        self._over.set()
+        self._parked.wake()
+
+    def _who(self) -> str:
+        try:
+            return str(self.identity)
+        except AttributeError:
+            return "a peer"
+
+    def _unavailable(self) -> Error:
+        e = self._error
+        if isinstance(e, EndOfStream):
+            return Error(Code.UNAVAILABLE, "the other side closed the connection")
+        if isinstance(e, ClosedError):
+            return Error(Code.UNAVAILABLE, "the connection was closed on this side")
+        error = Error(Code.UNAVAILABLE, f"the connection has ended: {e}")
+        error.__cause__ = e
+        return error
+
+    # The reader in the background.
+
+    def greet(self, timeout: float | None) -> None:
+        """Exchanges hellos. Then others may use the peer."""
+        deadline = monotonic() + _HELLO
+        until = deadline if timeout is None else min(deadline, monotonic() + timeout)
+        self.channel.flush()
+        if not self.turn.wait(lambda: self.session.peer is not None or self._error is not None, lambda _: None, self.read, until):
+            self.turn.take_soon()
+            try:
+                self._end(ProtocolError(f"no whole hello came within {_HELLO:.0f} seconds"))
+            finally:
+                self.turn.give()
+        if self._error is None:
+            try:
+                self.calls.greet()
+            except ProtocolError as e:
+                self.turn.take_soon()
+                try:
+                    self._end(e)
+                finally:
+                    self.turn.give()
+
+    def start(self) -> None:
+        """Makes the reader in the background, of one who has dialled."""
+        self._reader = threading.Thread(target=self._background, name="standpipe-reader", daemon=True)
+        self._reader.start()
+
+    def _background(self) -> None:
+        turn = self.turn
+        pause = _TICK
+        while self._error is None:
+            seen = turn.changes
+            self._parked.sleep(pause)
+            if turn.changes != seen:
+                if not self.calls.called:  # nothing else comes but what somebody waits for
+                    pause = min(2 * pause, _MOST_TICK)
+                continue
+            pause = _TICK
+            if not turn.take():
+                continue
+            try:
+                while self._error is None and turn.changes == seen:
+                    self.read(None)
+            finally:
+                turn.give()
+
+    def stirred(self) -> None:
+        """What somebody waits for may have changed, by another thread of this side. It may be the one who reads."""
+        self._conn.wake()
+        if self.session.outbox:
+            self.channel.flush()
+
+    def wait(self, ready: Callable[[], bool], tell: Callable[[Sleeper | None], None], deadline: float | None) -> bool:
+        """Waits until something is ready, and reads meanwhile where nobody else does. See Turn."""
+        return self.turn.wait(ready, tell, self.read, deadline)
+
+    def wait_cancelled(self, served: Served, timeout: float | None) -> bool:
+        """See Context.wait."""
+        until = None if timeout is None else monotonic() + timeout
+        deadline = served.deadline if until is None or served.deadline is not None and served.deadline < until else until
+
+        def tell(sleeper: Sleeper | None) -> None:
+            served.waiter = sleeper
+
+        return self.wait(lambda: served.cancelled is not None, tell, deadline) or deadline is served.deadline
+
+    # Calling.
+
+    @overload
+    def call(
+        self,
+        method: str,
+        value: Any = None,
+        *,
+        returns: type[T],
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        reply: Reply | None = None,
+        codec: Codec | None = None,
+    ) -> T: ...
+    @overload
+    def call(
+        self,
+        method: str,
+        value: Any = None,
+        *,
+        returns: Any = Any,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        reply: Reply | None = None,
+        codec: Codec | None = None,
+    ) -> Any: ...
+    def call(
+        self,
+        method: str,
+        value: Any = None,
+        *,
+        returns: Any = Any,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        reply: Reply | None = None,
+        codec: Codec | None = None,
+    ) -> Any:
+        """Calls a method at the other side, and waits for the result, for timeout seconds at most; its time travels with the call. Any exception
+        in the waiting thread, such as KeyboardInterrupt, cancels the call.
+
+        returns is a type hint: the result is checked, and made what it says. Errors are Errors: what the handler raised; DEADLINE_EXCEEDED;
+        UNAVAILABLE where the connection is over, or ends before the result is here (whether the handler ran is not known then); UNIMPLEMENTED where
+        there is no such method; INVALID_ARGUMENT where the value can't be encoded, or not be decoded over there; RESOURCE_EXHAUSTED where it is
+        too large; PERMISSION_DENIED where the method is not for this user. Buffers in the value are the peer's from then on; those in the
+        result are the caller's. Where the other side runs as many calls as it takes at once, it waits for one to end.
+        """
+        codec = codec or self._codec
+        convert = converter(returns)
+        deadline = None if timeout is None else monotonic() + timeout
+        buffers: list[Buffer] = []
+        name = method_bytes(method)
+        meta = Metadata(metadata).pack() if metadata else b""
+        data = self.encode(codec, value, buffers, method)
+        calls = self.calls
+        call = calls.begin(len(data)) or self._begin(len(data), False, deadline)
+        assert isinstance(call, Call)
+        try:
+            left = 0 if deadline is None else max(int((deadline - monotonic()) * 1e9), 1)
+            head = open_head(call.number, VALUE, calls.codec_place(codec), name, left, meta)
+            if buffers:
+                self._send_buffers(call, buffers, (head, data), deadline)
+            else:
+                self.session.send(head, data)
+        except ValueError as e:
+            calls.unsent(call)
+            raise Error(Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)) from None
+        except BaseException:
+            calls.unsent(call)
+            raise
+        try:
+            self.write(deadline)
+            if not self._await(call, deadline):
+                self._cancel(call, Code.DEADLINE_EXCEEDED)
+                if not call.done:
+                    raise Error(Code.DEADLINE_EXCEEDED, f"the time of the call of {method!r} was up")
+        except BaseException:
+            self._cancel(call, Code.CANCELED)
+            raise
+        if reply is not None:
+            reply.header, reply.trailer = call.header or Metadata(), call.trailer or Metadata()
+        if call.error is not None:
+            raise call.error.again()
+        return self._result(codec, call, returns, convert, method)
+
+    def _await(self, call: Call, deadline: float | None) -> bool:
+        """Waits for the answer. Without a deadline, where nobody else reads, it is wait, by hand."""
+        turn = self.turn
+        if deadline is None and turn.take():
+            turn.changes += 1
+            try:
+                while not call.done:
+                    self.read(None)
+            finally:
+                turn.give()
+            return True
+
+        def tell(sleeper: Sleeper | None) -> None:
+            call.waiter = sleeper
+
+        return turn.wait(lambda: call.done, tell, self.read, deadline)
+
+    def _result(self, codec: Codec, call: Call, hint: Any, convert: Any, method: str) -> Any:
+        try:
+            return decode(codec, call.value, hint, convert, call.buffers, "out")
+        except ValueError as e:
+            release_all(call.buffers)
+            raise Error(Code.INTERNAL, f"the {codec.name} result of {method!r} can't be decoded: {e}") from None
+
+    def encode(self, codec: Codec, value: Any, buffers: list[Buffer], method: str) -> Any:
+        try:
+            return codec.encode(value, buffers)
+        except (TypeError, ValueError, RecursionError) as e:
+            raise Error(Code.INVALID_ARGUMENT, f"the argument of {method!r} can't be encoded by {codec.name}: {e}") from None
+
+    def write(self, deadline: float | None) -> None:
+        """Has what was sent written. Who has a deadline does not wait for the other side to read."""
+        if deadline is None or self.calls.quick:
+            self.channel.flush()
+        else:
+            self.channel.post()
+
+    def _cancel(self, call: Call, code: Code) -> None:
+        self.calls.cancel(call, code)
+        if self.session.outbox:
+            self.channel.post()
+
+    def _begin(self, n: int, stream: bool, deadline: float | None) -> Call | StreamEnd:
+        """begin, where the other side runs as many calls as it takes at once."""
+        room: list[Sleeper] = []
+
+        def tell(sleeper: Sleeper | None) -> None:
+            if sleeper is not None:
+                room.append(sleeper)
+                self.calls.await_room(sleeper)
+
+        while (call := self.calls.begin(n, stream)) is None:
+            try:
+                self.wait(lambda: self.calls.roomy, tell, deadline)
+            finally:
+                while room:
+                    self.calls.leave_room(room.pop())
+            if deadline is not None and monotonic() >= deadline:
+                raise Error(Code.DEADLINE_EXCEEDED, "the other side runs as many calls as it takes at once, and the time was up")
+        return call
+
+    def _send_buffers(self, call: Call, buffers: Sequence[Buffer], data: Sequence[Any], deadline: float | None) -> None:
+        sent = self.channel.send_buffers(buffers, data, lambda: deadline is not None and monotonic() > deadline)
+        if not sent:
+            raise self._unavailable() if self._error else Error(Code.DEADLINE_EXCEEDED, "the time was up before all was sent")
+
+    def open(
+        self,
+        method: str,
+        value: Any = _NOTHING,
+        *,
+        returns: Any = Any,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        codec: Codec | None = None,
+    ) -> Stream[Any, Any]:
+        """Opens a stream. With a value, that is sent, and nothing more: ``for token in peer.open("generate", prompt)``. Without, ``send`` and
+        ``close_send`` are the caller's. timeout is the whole stream's, in seconds. returns is a hint for what is received. Errors are as call's.
+
+        The stream takes one of the calls that the other side runs at once, until it has ended, or was closed.
+        """
+        codec = codec or self._codec
+        converter(returns)  # which refuses what it can't be
+        deadline = None if timeout is None else monotonic() + timeout
+        name = method_bytes(method)
+        meta = Metadata(metadata).pack() if metadata else b""
+        place = self.calls.codec_place(codec)
+        self.channel.start()  # which ends what is left behind
+        end = self.calls.begin(len(meta), True) or self._begin(len(meta), True, deadline)
+        assert isinstance(end, StreamEnd)
+        left = 0 if deadline is None else max(int((deadline - monotonic()) * 1e9), 1)
+        self.calls.open_stream(end, place, name, left, meta)
+        stream: Stream[Any, Any] = Stream(self, end, codec, returns, deadline)
+        if value is _NOTHING:
+            self.write(deadline)
+            return stream
+        try:
+            stream.send_last(value)
+        except EOFError:
+            pass  # it has ended already: who receives sees how
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def abandon(self, end: StreamEnd) -> None:
+        """A stream was left behind by its user."""
+        with self.calls.lock:
+            end.stop(Error(Code.CANCELED, "the stream was left behind"))
+
+    def new_buffer(self, size: int, timeout: float | None = None) -> Buffer:
+        """Memory of size bytes, to be sent to this peer, in a value. Where memory can be shared with the peer, it is not copied then. What was
+        in it before is there still.
+
+        Where all memory that may be shared is in use, it waits for some to be released, for timeout seconds at most: the TooLargeError says who has it
+        then. The Buffer is the caller's until it was sent, or released.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        pause = 0.0005
+        while True:
+            if self._error is not None:
+                raise self._unavailable()
+            try:
+                b = self.session.new_buffer(size)
+            except BlockingIOError:
+                pass
+            else:
+                if b.shared:
+                    self.channel.start()
+                return b
+            if deadline is not None and monotonic() >= deadline:
+                assert self.session.maker is not None
+                raise self.session.maker.exhausted(size)
+            pause = min(2 * pause, 0.02)
+            self.wait(lambda: False, lambda _: None, monotonic() + pause)  # releases must be read
+
+    def describe(self, timeout: float | None = None) -> list[dict[str, Any]]:
+        """The methods of the other side: for each a map with name, kind ("unary" or "stream"), the JSON Schemas in and out, and doc."""
+        from .describe import understand
+
+        return understand(self.call("standpipe.describe", timeout=timeout, returns=Mapping[str, Any]))
+
+    @property
+    def identity(self) -> Identity:
+        """Who is at the other end, as the kernel vouches."""
+        identity: Identity = self._conn.identity
+        return identity
+
+    @property
+    def draining(self) -> bool:
+        """Whether the other side has said that it takes no further calls: it is about to end. Those that run go on."""
+        return self.calls.draining
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the connection has ended; None before."""
+        return self._error
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._error is not None
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits for the end of the connection. False after timeout seconds."""
+        return self.wait(lambda: self._error is not None, lambda _: None, None if timeout is None else monotonic() + timeout)
+
+    def close(self) -> None:
+        """Ends the connection, and everybody who waits. What was sent is still written, if the other side takes it within a second. It does not
+        wait for handlers. Further calls do nothing."""
+        self.channel.close()
+        self.turn.take_soon()
+        try:
+            if self._error is None:
+                self._end(ClosedError())
+        finally:
+            self.turn.give()
+        self._parked.wake()
+        if self._reader is not None and self._reader is not threading.current_thread():
+            self._reader.join()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
