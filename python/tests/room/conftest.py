@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import standpipe
+
 TOP = Path(__file__).resolve().parents[3]
 
 
@@ -78,6 +80,12 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = str(tmp_path_factory.mktemp("bin") / "standpipe")
     subprocess.run(["go", "build", "-o", out, "./cmd/standpipe"], cwd=TOP, check=True)
     return out
+
+
+def environment() -> dict[str, str]:
+    """The environment of a program that finds this package."""
+    source = os.path.dirname(os.path.dirname(standpipe.__file__))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
 
 
 Background = Callable[..., threading.Thread]
