@@ -45,10 +45,20 @@ def held() -> dict[str, int]:
         with open("/proc/self/maps") as f:
             counts["segments"] = sum("memfd:standpipe" in line for line in f)
     elif sys.platform == "win32":
-        from standpipe._windows_api import kernel32, process_handles
-
-        counts["handles"] = process_handles(kernel32.GetCurrentProcess())
+        counts["handles"] = open_handles()
     return counts
+
+
+if sys.platform == "win32":
+
+    def open_handles() -> int:
+        """How many handles this process has, by asking for each of the first: Wine does not count them."""
+        from ctypes import WinDLL, byref, c_uint32, c_void_p
+
+        known = WinDLL("kernel32").GetHandleInformation
+        known.argtypes = [c_void_p, c_void_p]
+        flags = c_uint32()
+        return sum(bool(known(value, byref(flags))) for value in range(4, 4096, 4))
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +70,7 @@ def leaks(place: str) -> Iterator[None]:
 
 
 # Windows opens handles of its own at first uses: of locks, of the console, of registry keys.
-SLACK = {"handles": 12}
+SLACK = {"handles": 3}
 
 
 def eventually(condition: Callable[[], bool], wanted: str, found: Callable[[], object]) -> None:
