@@ -168,7 +168,6 @@ _bind(kernel32, "GetCurrentProcess", _H)
 _bind(kernel32, "GetCurrentThread", _H)
 _bind(kernel32, "OpenProcess", _H, _D, c_int, _D, good=bool)
 _bind(kernel32, "DuplicateHandle", c_int, _H, _H, _H, _PH, _D, c_int, _D, good=bool)
-_bind(kernel32, "GetProcessHandleCount", c_int, _H, _PD, good=bool)
 _bind(kernel32, "LocalFree", _P, _P)
 _bind(kernel32, "CreateFileMappingW", _H, _H, POINTER(SecurityAttributes), _D, _D, _D, _S, good=bool)
 _bind(kernel32, "MapViewOfFile", _P, _H, _D, _D, _D, c_size_t, good=bool)
@@ -234,10 +233,3 @@ def duplicate(source: int, handle: int, target: int, access: int, options: int) 
     made = c_void_p()
     kernel32.DuplicateHandle(source, handle, target, ctypes.byref(made), access, False, options)
     return made.value or 0
-
-
-def process_handles(process: int) -> int:
-    """How many handles a process has."""
-    count = c_uint32()
-    kernel32.GetProcessHandleCount(process, ctypes.byref(count))
-    return count.value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 from ctypes import byref, c_int, c_uint32, c_void_p
 from functools import lru_cache
 from types import TracebackType
@@ -62,7 +63,8 @@ class Holder:
             return
         try:
             if _same_object(handle, there):
-                duplicate(self._process, value, 0, 0, _CLOSE_SOURCE)
+                with suppress(OSError):  # it is closed whatever the answer is
+                    duplicate(self._process, value, 0, 0, _CLOSE_SOURCE)
         finally:
             close_handle(there)
 

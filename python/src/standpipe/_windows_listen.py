@@ -160,9 +160,13 @@ class Listener:
 
     def _heard(self, end: Endpoint) -> None:
         """A mute client has said something, has gone, or its time is up; then nobody knows who it is."""
-        _, room = self._mute.pop(end)
+        until, room = self._mute.pop(end)
         try:
             n = end.reading.cancel(end.pipe)
+            if not n and time.monotonic() < until:  # the thread that began to wait has ended
+                end.start_read(memoryview(room))
+                self._mute[end] = until, room
+                return
         except OSError:  # it has gone
             end.close()
             return

@@ -270,6 +270,9 @@ class Endpoint(Closing):
             self.reading.result(self.pipe)
             self._here = True
         except OSError as e:
+            if e.winerror == api.ERROR_OPERATION_ABORTED:  # by the end of the thread that began to wait
+                self.await_client()
+                return False
             if e.winerror not in _GONE:
                 raise
             self._here = self._unread() > 0  # what it wrote before it went counts
