@@ -254,8 +254,7 @@ class Server(Methods):
         value = method.invoke(method.argument(served.codec, served.value, served.buffers))
         buffers: list[Buffer] = []
         data = method.result(served.codec, value, buffers)
-        if served.deadline is not None and served.deadline <= monotonic():
-            raise Error(Code.DEADLINE_EXCEEDED, "the handler has returned when the call's time was up")
+        in_time(served)
         if buffers:
             self._answer_buffers(peer, served, data, buffers)
         else:
@@ -288,7 +287,14 @@ class Server(Methods):
                     stream.send(value)
         elif not method.duplex:
             stream.send(result)
+        in_time(served)
         peer.calls.finish(served)
+
+
+def in_time(served: Served) -> None:
+    """Refuses what comes too late: both sides have their own clocks, and should say the same."""
+    if served.deadline is not None and served.deadline <= monotonic():
+        raise Error(Code.DEADLINE_EXCEEDED, "the handler has returned when the call's time was up")
 
 
 def method_name(served: Served) -> str:
