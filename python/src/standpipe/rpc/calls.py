@@ -136,6 +136,7 @@ class Calls:
         self._refuses = False  # this side drains
         self._their_codecs: list[Codec | None] = []
         self._their_names: list[str] = []
+        self._unread = 0  # calls that were refused since the outbox was empty
         self._sent = self._heard = 0
         self._greeted = False
 
@@ -263,11 +264,12 @@ class Calls:
             self.called = True
             if f.stream in self._in:
                 raise ProtocolError(f"stream {f.stream} was opened and is open")
-            if len(self.session.outbox) > 2 * self._max_calls + 64:
-                raise ProtocolError("the peer calls, and does not read the answers")
             held = len(f.value) + private(m.buffers)
             refused = self._refused(f, route, held)
             if refused is not None:
+                self._unread = self._unread + 1 if self.session.outbox else 1
+                if self._unread > 2 * self._max_calls:
+                    raise ProtocolError("the peer calls, and does not read the answers")
                 self.session.send(error_frame(f.stream, refused, b"", b"", self.session.send_limits.message))
                 return None
             codec = self._their_codecs[f.codec]
