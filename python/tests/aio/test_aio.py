@@ -115,7 +115,12 @@ async def test_calls() -> None:
         with pytest.raises(Error) as e:
             await peer.call("fail")
         assert (e.value.code, "secret" in str(e.value)) == (Code.INTERNAL, False)
-        assert {"name": "add", "kind": "stream", "in": {"type": "integer"}, "out": {"type": "integer"}} in await peer.describe()
+        assert {
+            "name": "add",
+            "kind": "stream",
+            "in": {"type": "integer"},
+            "out": {"type": "integer"},
+        } in await peer.describe()
 
 
 async def test_streams() -> None:

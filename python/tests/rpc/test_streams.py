@@ -113,7 +113,7 @@ def test_errors(connect: Connect) -> None:
     assert e.value.code is Code.UNIMPLEMENTED
     stream = peer.open("chat")
     with pytest.raises(Error) as e:
-        stream.send(object())  # type: ignore[arg-type]
+        stream.send(object())
     assert e.value.code is Code.INVALID_ARGUMENT
     stream.send("goes on")
     assert stream.recv() == "GOES ON"

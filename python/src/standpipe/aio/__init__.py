@@ -1,9 +1,9 @@
 """standpipe in asyncio: the same words.
 
-    async with standpipe.aio.dial("engine") as peer:
-        print(await peer.call("upper", "hello"))
-        async for token in peer.open("generate", "once upon a time"):
-            print(token)
+async with standpipe.aio.dial("engine") as peer:
+    print(await peer.call("upper", "hello"))
+    async for token in peer.open("generate", "once upon a time"):
+        print(token)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..msg.error import ProtocolError
 from ..rpc.context import current
+from ..rpc.dialing import NO_HELLO
 from ..rpc.error import Code, Error
 from ..rpc.options import Options
 from .peer import Peer
@@ -36,7 +37,9 @@ def dial(
     server: Server | None = None,
     **options: Any,
 ) -> Dialing:
-    """Connects to the server called name, and exchanges hellos: standpipe.dial, in asyncio. To be awaited, or used as ``async with``."""
+    """Connects to the server called name, and exchanges hellos: standpipe.dial, in asyncio. To be awaited, or used as
+    ``async with``.
+    """
     return Dialing(name, policy, wait, timeout, server, Options(**options))
 
 
@@ -44,7 +47,13 @@ class Dialing:
     """What dial is doing."""
 
     def __init__(
-        self, name: str, policy: Policy | None, wait: bool, timeout: float | None, server: Server | None, options: Options
+        self,
+        name: str,
+        policy: Policy | None,
+        wait: bool,
+        timeout: float | None,
+        server: Server | None,
+        options: Options,
     ) -> None:
         self._name = name
         self._how: dict[str, Any] = {"policy": policy, "wait": wait, "timeout": timeout}
@@ -65,13 +74,19 @@ class Dialing:
         self._peer = await self._dial()
         return self._peer
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._peer is not None:
             await self._peer.close()
 
 
-async def attach(conn: Any, *, server: Server | None = None, timeout: float | None = None, options: Options | None = None) -> Peer:
-    """Makes a Peer on the dialling end of a connection that is there already, which is the Peer's from then on. Errors are dial's."""
+async def attach(
+    conn: Any, *, server: Server | None = None, timeout: float | None = None, options: Options | None = None
+) -> Peer:
+    """Makes a Peer on the dialling end of a connection that is there already, which is the Peer's from then on. Errors
+    are dial's.
+    """
     peer = Peer(conn, options or Options(), dialer=True, server=server)
     try:
         await asyncio.wait_for(peer.greet(), timeout)
@@ -82,6 +97,5 @@ async def attach(conn: Any, *, server: Server | None = None, timeout: float | No
         await peer.close()
         if isinstance(peer.error, ProtocolError):
             raise peer.error
-        text = "the server closed the connection before its hello: it may not admit this user, be full, or be no rpc server"
-        raise Error(Code.UNAVAILABLE, text) from peer.error
+        raise Error(Code.UNAVAILABLE, NO_HELLO) from peer.error
     return peer

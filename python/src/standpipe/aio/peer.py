@@ -64,9 +64,9 @@ class Waker:
 class Peer:
     """Who is at the other end. Made by ``dial``; a handler gets its caller's by ``current().peer``.
 
-    It belongs to one event loop; any number of its tasks may use it at once. A task that is cancelled cancels its call at the other side.
-    ``close`` ends the connection: calls that wait, and streams, fail with UNAVAILABLE, and the tasks of handlers are cancelled. An ``async with``
-    block closes.
+    It belongs to one event loop; any number of its tasks may use it at once. A task that is cancelled cancels its call
+    at the other side. ``close`` ends the connection: calls that wait, and streams, fail with UNAVAILABLE, and the tasks
+    of handlers are cancelled. An ``async with`` block closes.
     """
 
     def __init__(self, conn: Any, options: Options, *, dialer: bool, server: Server | None = None) -> None:
@@ -304,7 +304,9 @@ class Peer:
         reply: Reply | None = None,
         codec: Codec | None = None,
     ) -> Any:
-        """Calls a method at the other side, and waits for the result: standpipe.Peer.call, in asyncio. Cancelling the task cancels the call."""
+        """Calls a method at the other side, and waits for the result: standpipe.Peer.call, in asyncio. Cancelling the
+        task cancels the call.
+        """
         codec = codec or self._codec
         convert = converter(returns)
         deadline = None if timeout is None else monotonic() + timeout
@@ -321,8 +323,14 @@ class Peer:
             head = open_head(call.number, VALUE, calls.codec_place(codec), name, left, meta)
             if not buffers:
                 self.session.send(head, data)
-            elif not await self.send_buffers(buffers, (head, data), lambda: deadline is not None and monotonic() > deadline):
-                raise self.unavailable() if self._error else Error(Code.DEADLINE_EXCEEDED, "the time was up before all was sent")
+            elif not await self.send_buffers(
+                buffers, (head, data), lambda: deadline is not None and monotonic() > deadline
+            ):
+                raise (
+                    self.unavailable()
+                    if self._error
+                    else Error(Code.DEADLINE_EXCEEDED, "the time was up before all was sent")
+                )
             sent = True
             self.stir()
             call.waiter = waker = Waker()
@@ -332,7 +340,9 @@ class Peer:
                 raise Error(Code.DEADLINE_EXCEEDED, f"the time of the call of {method!r} was up")
         except ValueError as e:
             calls.unsent(call)
-            raise Error(Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)) from None
+            raise Error(
+                Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)
+            ) from None
         except BaseException:
             if sent:
                 calls.cancel(call, Code.CANCELED)
@@ -358,7 +368,8 @@ class Peer:
             try:
                 if not await waker.wait(deadline):
                     raise Error(
-                        Code.DEADLINE_EXCEEDED, "the other side runs as many calls as it takes at once, and the time was up"
+                        Code.DEADLINE_EXCEEDED,
+                        "the other side runs as many calls as it takes at once, and the time was up",
                     )
             finally:
                 self.calls.leave_room(waker)
@@ -374,8 +385,9 @@ class Peer:
         metadata: MetadataLike | None = None,
         codec: Codec | None = None,
     ) -> Stream[Any, Any]:
-        """Opens a stream: ``async for token in peer.open("generate", prompt)``. It is standpipe.Peer.open, in asyncio. What is wrong shows
-        when the stream is used."""
+        """Opens a stream: ``async for token in peer.open("generate", prompt)``. It is standpipe.Peer.open, in asyncio.
+        What is wrong shows when the stream is used.
+        """
         meta = Metadata(metadata).pack() if metadata else b""
         return Stream.open(self, method_bytes(method), value, codec or self._codec, returns, timeout, meta)
 
@@ -397,7 +409,9 @@ class Peer:
             await asyncio.sleep(pause)
 
     async def describe(self, timeout: float | None = None) -> list[dict[str, Any]]:
-        """The methods of the other side: for each a map with name, kind ("unary" or "stream"), the JSON Schemas in and out, and doc."""
+        """The methods of the other side: for each a map with name, kind ("unary" or "stream"), the JSON Schemas in and
+        out, and doc.
+        """
         return understand(await self.call("standpipe.describe", timeout=timeout, returns=Mapping[str, Any]))
 
     @property
@@ -426,15 +440,18 @@ class Peer:
         await self._over.wait()
 
     async def close(self) -> None:
-        """Ends the connection, and everybody who waits. What was sent is still written, if the other side takes it within a second. It does not
-        wait for handlers. Further calls do nothing."""
+        """Ends the connection, and everybody who waits. What was sent is still written, if the other side takes it
+        within a second. It does not wait for handlers. Further calls do nothing.
+        """
         self._tasks[0].cancel()
         await self._over.wait()
 
     async def __aenter__(self) -> Peer:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
 
@@ -443,4 +460,3 @@ def encode(codec: Codec, value: Any, buffers: list[Buffer], what: str) -> Data:
         return codec.encode(value, buffers)
     except (TypeError, ValueError, RecursionError) as e:
         raise Error(Code.INVALID_ARGUMENT, f"{what} can't be encoded by {codec.name}: {e}") from None
-

@@ -42,8 +42,9 @@ class Server(Methods):
 
         await server.serve("engine")
 
-    Handlers are coroutine functions and asynchronous generator functions, each run in a task of its own, which is cancelled when the caller cancels, its
-    time is up, or it is gone. Ordinary functions and generator functions run in threads.
+    Handlers are coroutine functions and asynchronous generator functions, each run in a task of its own, which is
+    cancelled when the caller cancels, its time is up, or it is gone. Ordinary functions and generator functions run in
+    threads.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -57,7 +58,9 @@ class Server(Methods):
         self._closed = False
 
     async def serve(self, name: str, *, policy: Policy | None = None, drain: float = _DRAIN, **listen: Any) -> None:
-        """Serves on a name until close() is called, or the task is cancelled: then it closes, with drain. Errors are listen's."""
+        """Serves on a name until close() is called, or the task is cancelled: then it closes, with drain. Errors are
+        listen's.
+        """
         accepting = await self.start(name, policy=policy, **listen)
         try:
             await asyncio.wait([accepting])
@@ -111,7 +114,7 @@ class Server(Methods):
             peer.calls.drain()
             peer.stir()
         until = monotonic() + drain
-        while any(peer.calls.busy for peer in peers) and monotonic() < until:
+        while any(peer.calls.busy for peer in peers) and monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         for peer in list(self._peers):
             await peer.close()
@@ -121,7 +124,9 @@ class Server(Methods):
     async def __aenter__(self) -> Server:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     # Handlers.
@@ -236,7 +241,7 @@ async def _threaded(values: Iterator[Any]) -> AsyncIterator[Any]:
     step: asyncio.Future[Any] | None = None
     try:
         while True:
-            step = loop.run_in_executor(None, scope.run, next, values, _END)
+            step = loop.run_in_executor(None, scope.run, lambda: next(values, _END))
             value = await asyncio.shield(step)
             if value is _END:
                 return

@@ -29,8 +29,9 @@ Out = TypeVar("Out")
 class Stream(Generic[In, Out]):
     """It receives values of type In, and sends values of type Out, in order: standpipe.Stream, in asyncio.
 
-    ``async for`` receives until the end; leaving the loop and the stream behind, and ``close()``, cancel it at the other side. So does an ``async
-    with`` block at its end. Tasks may send and receive at the same time; each is done by one after the other.
+    ``async for`` receives until the end; leaving the loop and the stream behind, and ``close()``, cancel it at the
+    other side. So does an ``async with`` block at its end. Tasks may send and receive at the same time; each is done by
+    one after the other.
     """
 
     def __init__(
@@ -220,7 +221,9 @@ class Stream(Generic[In, Out]):
         except ValueError as e:
             with calls.lock:
                 end.credit += n
-            raise Error(Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)) from None
+            raise Error(
+                Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)
+            ) from None
         finally:
             calls.sent(end)
         if not sent:
@@ -279,7 +282,9 @@ class Stream(Generic[In, Out]):
         await self._ready()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     async def header(self) -> Metadata:
