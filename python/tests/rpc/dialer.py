@@ -1,10 +1,13 @@
-"""The vectors' side of a connection. It knows nothing of the code that the vectors test, but for standpipe.mem and standpipe.Conn."""
+"""The vectors' side of a connection. It knows nothing of the code that the vectors test, but for standpipe.mem and
+standpipe.Conn.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,9 +66,9 @@ class Dialer:
             self.conn.send([text.encode()])
         body, files, waits = self.v.body, self.list("files"), dict(self.list("waits"))
         cuts = sorted({0, len(body), *(at for at, _ in files), *waits})
-        for at, end in zip(cuts, cuts[1:], strict=False):
+        for at, end in pairwise(cuts):
             if at in waits:
-                assert self.until(lambda what=waits[at]: any(e.what == what for e in self.events))  # type: ignore[misc]
+                assert self.until(lambda what=waits[at]: any(e.what == what for e in self.events))
             handles = [self._file(how) for where, how in files if where == at]
             try:
                 self.conn.send([body[at:end]], handles)
@@ -105,7 +108,9 @@ class Dialer:
             while not ready():
                 if self.over:
                     return bool(ready())
-                assert self._state.wait(end - time.monotonic()), f"{self.v.name}: it does not come; there were {self.events}"
+                assert self._state.wait(end - time.monotonic()), (
+                    f"{self.v.name}: it does not come; there were {self.events}"
+                )
             return True
 
     def answer(self, stream: int) -> Event:
@@ -146,12 +151,15 @@ class Dialer:
             self._segments[int.from_bytes(b[:4], "little")] = segment
         if kind != 1:
             return Event({2: "abort", 3: "segment", 4: "release", 5: "retire"}.get(kind, f"kind {kind}"), b, [])
-        refs = [(int.from_bytes(b[i : i + 8], "little"), int.from_bytes(b[i + 8 : i + 12], "little")) for i in range(0, 16 * count, 16)]
+        refs = [
+            (int.from_bytes(b[i : i + 8], "little"), int.from_bytes(b[i + 8 : i + 12], "little"))
+            for i in range(0, 16 * count, 16)
+        ]
         at = len(b) - sum(size for size, segment in refs if not segment)
         data, buffers = b[16 * count : at], []
-        for size, segment in refs:
-            if segment:
-                buffers.append(bytes(self._segments[segment].view[:size]))
+        for size, number in refs:
+            if number:
+                buffers.append(bytes(self._segments[number].view[:size]))
             else:
                 buffers.append(b[at : at + size])
                 at += size

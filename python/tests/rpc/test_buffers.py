@@ -173,7 +173,9 @@ def test_exhausted(leaks: None) -> None:
         with standpipe.attach(a) as peer:
             first = peer.new_buffer(1 << 19)
             peer.call("hold", peer.new_buffer(1 << 19))
-            with pytest.raises(standpipe.TooLargeError, match="524288 in 1 buffers are with the peer.*524288 in 1 buffers are here"):
+            with pytest.raises(
+                standpipe.TooLargeError, match=r"524288 in 1 buffers are with the peer.*524288 in 1 buffers are here"
+            ):
                 peer.new_buffer(1 << 19, timeout=0.05)
             with pytest.raises(standpipe.TooLargeError):
                 peer.new_buffer(2 << 20)

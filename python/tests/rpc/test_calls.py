@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Literal, NamedTuple, Optional, TypedDict, Union
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import pytest
 
@@ -39,12 +39,12 @@ class Item:
     name: str
     size: int = 0
     color: Color = Color.RED
-    at: Optional[Point] = None
+    at: Point | None = None
     parts: list[Item] = dataclasses.field(default_factory=list)
     when: datetime.datetime | None = None
     blob: bytes = b""
     extra: Extra = dataclasses.field(default_factory=lambda: Extra())
-    either: Union[int, str, None] = None
+    either: int | str | None = None
     mode: Literal["a", "b"] = "a"
     many: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
@@ -75,7 +75,9 @@ def methods(server: Server) -> None:
         raise Error(Code(v), "on purpose", [("type.example/x", b"12")])
 
 
-@pytest.mark.parametrize("v", [None, True, 0, -1, 1 << 63, 1.5, "é" * 1000, b"\0" * 70000, [1, [2]], {"a": {"b": None}}, {1: 2}], ids=repr)
+@pytest.mark.parametrize(
+    "v", [None, True, 0, -1, 1 << 63, 1.5, "é" * 1000, b"\0" * 70000, [1, [2]], {"a": {"b": None}}, {1: 2}], ids=repr
+)
 def test_values(connect: Connect, v: Any) -> None:
     assert connect().call("echo", v) == v
 
@@ -244,7 +246,7 @@ def test_callbacks(server: Server, connect: Connect) -> None:
             return int(current().peer.call("there_and_back", n - 1)) if n else 0
 
         peer = connect(back)
-        for _ in range(10):
+        for _round in range(10):
             assert peer.call("there_and_back", 5, timeout=60) == 6
 
 

@@ -1,4 +1,6 @@
-"""The vectors against a Server of threads: all of spec/vectors/wire, and of spec/vectors/memory those that are for this system."""
+"""The vectors against a Server of threads: all of spec/vectors/wire, and of spec/vectors/memory those that are for this
+system.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,10 @@ def ends(d: Dialer) -> None:
     d.until(lambda: False)
     if "then" not in d.v.head:
         aborted = any(e.what == "abort" for e in d.events)
-        assert aborted == (d.v.head["expect"] == "dies" and not d.v.name.startswith("message-abort")) or "abort" in d.v.name
+        assert (
+            aborted == (d.v.head["expect"] == "dies" and not d.v.name.startswith("message-abort"))
+            or "abort" in d.v.name
+        )
 
 
 @pytest.mark.parametrize("dialer", WIRE, ids=lambda v: v.name, indirect=True)
@@ -148,7 +153,12 @@ def test_wire(dialer: Dialer) -> None:
 RUN = [v for v in MEMORY if skipped(v) is None]
 
 
-@pytest.mark.parametrize("dialer", [v for v in RUN if v.head["what"] == "session" and "from" not in v.head], ids=lambda v: v.name, indirect=True)
+@pytest.mark.parametrize(
+    "dialer",
+    [v for v in RUN if v.head["what"] == "session" and "from" not in v.head],
+    ids=lambda v: v.name,
+    indirect=True,
+)
 def test_memory(dialer: Dialer) -> None:
     d = dialer
     play(d)
@@ -186,7 +196,11 @@ def test_result(v: Vector) -> None:
             data += room[:n]
             if (end := data.find(b"\n\n")) >= 0:
                 del data[: end + 2]
-            while len(data) >= 8 and data[:9] != b"standpipe" and len(data) >= (size := 8 + int.from_bytes(data[:4], "little")):
+            while (
+                len(data) >= 8
+                and data[:9] != b"standpipe"
+                and len(data) >= (size := 8 + int.from_bytes(data[:4], "little"))
+            ):
                 answer = bytearray(v.body)
                 answer[at : at + 4] = data[8:12]
                 b.send([answer])

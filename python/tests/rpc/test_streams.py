@@ -85,6 +85,12 @@ def test_header_and_trailer(connect: Connect) -> None:
         stream.close_send()
         assert list(stream) == []
         assert stream.trailer.text("t") == "2"
+        with pytest.raises(Error) as e:
+            stream.send("late")
+        assert e.value.code is Code.FAILED_PRECONDITION
+    with connect().open("chat") as stream:
+        stream.send("bye")
+        assert list(stream) == []
         with pytest.raises(EOFError):
             stream.send("late")
 
@@ -107,7 +113,7 @@ def test_errors(connect: Connect) -> None:
     assert e.value.code is Code.UNIMPLEMENTED
     stream = peer.open("chat")
     with pytest.raises(Error) as e:
-        stream.send(object())  # type: ignore[arg-type]
+        stream.send(object())
     assert e.value.code is Code.INVALID_ARGUMENT
     stream.send("goes on")
     assert stream.recv() == "GOES ON"

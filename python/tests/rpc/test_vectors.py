@@ -1,4 +1,6 @@
-"""Every file of spec/vectors/wire against the state machines alone: no socket, no thread. spec/wire.md says what the fates are."""
+"""Every file of spec/vectors/wire against the state machines alone: no socket, no thread. spec/wire.md says what the
+fates are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ import pytest
 from standpipe.msg.error import EndOfStream, ProtocolError
 from standpipe.msg.hello import Hello
 from standpipe.msg.session import Session
-from standpipe.rpc.calls import CODECS, Calls, Served, codec_names
+from standpipe.rpc.calls import Calls, Served, codec_names
+from standpipe.rpc.codec import CODECS
 from standpipe.rpc.error import Code, Error
 from standpipe.rpc.flow import Ended
 from standpipe.rpc.frame import CLOSE, DATA, PONG, VALUE, Frame, parse_error
@@ -110,7 +113,9 @@ class Listener:
             try:
                 while (got := served.stream.pop()) is not None:
                     value = self.copy(served, *got)
-                    self.calls.send_data(served.stream, bytes([*served.number.to_bytes(4, "little"), DATA, VALUE, 0, 0]), value)
+                    self.calls.send_data(
+                        served.stream, bytes([*served.number.to_bytes(4, "little"), DATA, VALUE, 0, 0]), value
+                    )
                 return False
             except Ended:
                 pass

@@ -1,4 +1,6 @@
-"""Messages over a connection: whole, in order, each up to a limit, with buffers beside them for bulk data. spec/wire.md has the bytes."""
+"""Messages over a connection: whole, in order, each up to a limit, with buffers beside them for bulk data. spec/wire.md
+has the bytes.
+"""
 
 from __future__ import annotations
 

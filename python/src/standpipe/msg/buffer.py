@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy
+    import numpy as np
 
     from .made import Made
 
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 class Buffer:
     """Memory for bulk data, made by ``new_buffer`` or received with a value.
 
-    It belongs to one side at a time: to whoever made or received it, until it is sent or released; then ``view`` raises ValueError. Where the
-    memory is shared with the peer, nothing is copied on the way. What was received is for reading only.
+    It belongs to one side at a time: to whoever made or received it, until it is sent or released; then ``view`` raises
+    ValueError. Where the memory is shared with the peer, nothing is copied on the way. What was received is for reading
+    only.
 
-    The memory goes back to its maker when the Buffer was released, or is garbage, *and* nothing looks at the memory any more: a NumPy array or a
-    memoryview that was made of it keeps it. A ``with`` block releases at its end. In a handler, what came with the call is released when the handler
-    returns, but for what it keeps by ``keep()``.
+    The memory goes back to its maker when the Buffer was released, or is garbage, *and* nothing looks at the memory any
+    more: a NumPy array or a memoryview that was made of it keeps it. A ``with`` block releases at its end. In a
+    handler, what came with the call is released when the handler returns, but for what it keeps by ``keep()``.
 
-    A Buffer may be used by several threads, but its bytes are written by one at a time. A hostile peer that runs as the same user can change
-    shared bytes while they are read. Objects of this class support ``memoryview(buf)`` from Python 3.12 on; ``buf.view`` is the same everywhere.
+    A Buffer may be used by several threads, but its bytes are written by one at a time. A hostile peer that runs as the
+    same user can change shared bytes while they are read. Objects of this class support ``memoryview(buf)`` from Python
+    3.12 on; ``buf.view`` is the same everywhere.
     """
 
     __slots__ = ("__weakref__", "_cell", "_kept", "_made", "_size", "shared")
@@ -46,7 +48,8 @@ class Buffer:
 
     def _gone(self) -> ValueError:
         return ValueError(
-            f"the Buffer of {self._size} bytes was sent or released: it belongs to another now; copy() what is needed longer"
+            f"the Buffer of {self._size} bytes was sent or released: it belongs to another now;"
+            " copy() what is needed longer"
         )
 
     def __len__(self) -> int:
@@ -91,7 +94,9 @@ class Buffer:
         return self._made
 
     def keep(self) -> Buffer:
-        """Makes a received Buffer stay when the handler that got it has returned. Whoever keeps it has to release it, or to forget it."""
+        """Makes a received Buffer stay when the handler that got it has returned. Whoever keeps it has to release it,
+        or to forget it.
+        """
         self._kept = True
         return self
 
@@ -107,23 +112,26 @@ class Buffer:
     def __enter__(self) -> Buffer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
     def __buffer__(self, flags: int) -> memoryview:
         return self.view
 
-    def numpy(self, dtype: Any = "uint8", shape: Any = None) -> numpy.ndarray[Any, Any]:
-        """An array over the same bytes, without a copy: for reading only where the Buffer was received. It keeps the memory, also when the Buffer
-        was released. shape: one dimension, where it is missing."""
+    def numpy(self, dtype: Any = "uint8", shape: Any = None) -> np.ndarray[Any, Any]:
+        """An array over the same bytes, without a copy: for reading only where the Buffer was received. It keeps the
+        memory, also when the Buffer was released. shape: one dimension, where it is missing.
+        """
         import numpy as np
 
-        array: numpy.ndarray[Any, Any] = np.frombuffer(self.view, dtype=dtype)
+        array: np.ndarray[Any, Any] = np.frombuffer(self.view, dtype=dtype)
         return array if shape is None else array.reshape(shape)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self.numpy()
-        if copy or dtype is not None and array.dtype != dtype:
+        if copy or (dtype is not None and array.dtype != dtype):
             return array.astype(dtype or array.dtype)
         return array
 

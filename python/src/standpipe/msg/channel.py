@@ -31,11 +31,11 @@ class Conn(Protocol):
 
 
 class Channel:
-    """Writes what a session has to send. Any thread may flush; whoever finds nobody writing writes for all, with one system call for what came
-    together, so that a lone sender has no hand-over.
+    """Writes what a session has to send. Any thread may flush; whoever finds nobody writing writes for all, with one
+    system call for what came together, so that a lone sender has no hand-over.
 
-    What must not wait, such as what the reader has to say, and what is given back in the middle of anything, is left to a thread of its own, which
-    is made when it is first needed.
+    What must not wait, such as what the reader has to say, and what is given back in the middle of anything, is left to
+    a thread of its own, which is made when it is first needed.
     """
 
     def __init__(self, conn: Conn, make: Callable[[Callable[[bool], None]], Session], memory: Memory | None) -> None:
@@ -51,8 +51,9 @@ class Channel:
         self._hushed = 0
 
     def flush(self, wait: bool = False) -> None:
-        """Writes the outbox, or leaves it to who writes now: but where much waits, or wait is set, it waits for that. Errors end the connection, as
-        who receives sees."""
+        """Writes the outbox, or leaves it to who writes now: but where much waits, or wait is set, it waits for that.
+        Errors end the connection, as who receives sees.
+        """
         session = self.session
         while session.outbox or session.freed:
             if not self._writing.acquire(wait or len(session.outbox) > _HIGH):
@@ -99,7 +100,9 @@ class Channel:
         return parts, handles
 
     def send_buffers(self, buffers: Sequence[Buffer], data: Sequence[Data], stop: Callable[[], bool]) -> bool:
-        """Sends a message with buffers, large ones in pieces. False, and nothing is sent, where stop says so in between. Errors are Session's."""
+        """Sends a message with buffers, large ones in pieces. False, and nothing is sent, where stop says so in
+        between. Errors are Session's.
+        """
         with self.pieces:
             steps = self.session.send_buffers(buffers, *data)
             for _ in steps:
@@ -155,7 +158,9 @@ class Channel:
             self.flush()
 
     def close(self) -> None:
-        """Ends the connection. What was queued is still written, if the peer takes it within a second. Who waits for the connection fails."""
+        """Ends the connection. What was queued is still written, if the peer takes it within a second. Who waits for
+        the connection fails.
+        """
         if self.session.outbox and not self._broken:
             guard = threading.Timer(_CLOSE, self.conn.close)
             guard.daemon = True

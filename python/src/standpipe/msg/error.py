@@ -16,7 +16,9 @@ class ProtocolError(Exception):
 
 
 class TooLargeError(ValueError):
-    """A message, or a buffer, is above the limit of the peer or of this side. Nothing was sent; the connection is as good as before."""
+    """A message, or a buffer, is above the limit of the peer or of this side. Nothing was sent; the connection is as
+    good as before.
+    """
 
 
 class EndOfStream(Exception):

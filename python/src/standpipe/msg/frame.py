@@ -81,7 +81,9 @@ def check_header(length: int, kind: int, flags: int, buffers: int, lim: Limits) 
         if length > lim.message:
             raise ProtocolError(f"a frame of kind {kind} has {length} bytes, above the limit of {lim.message}")
     elif not _fits(length, kind, lim.shared):
-        raise ProtocolError(f"a frame has the kind {kind} and {length} bytes, which version {VERSION} does not know, or not here")
+        raise ProtocolError(
+            f"a frame has the kind {kind} and {length} bytes, which version {VERSION} does not know, or not here"
+        )
     elif buffers:
         raise ProtocolError(f"a frame of kind {kind} has {buffers} buffers; it may have none")
 

@@ -43,7 +43,9 @@ class Hello:
 
 
 def hello_end(b: bytes | bytearray) -> int:
-    """Finds the end of a hello: the number of its bytes, or 0 where more are needed. Refuses early what can't become one."""
+    """Finds the end of a hello: the number of its bytes, or 0 where more are needed. Refuses early what can't become
+    one.
+    """
     n = min(len(b), len(MAGIC))
     if b[:n] != MAGIC[:n]:
         raise ProtocolError(f"the peer does not speak standpipe: it began with {bytes(b[:24])!r}")
@@ -63,7 +65,8 @@ def parse_hello(b: bytes | bytearray) -> Hello:
         if not _NUMBER.match(said) or said[0] == "0":
             raise ProtocolError(f"the peer does not speak standpipe: it began with {lines[0]!r}")
         raise ProtocolError(
-            f"the peer speaks version {said} of the wire, this side speaks version {VERSION}: use programs of the same age"
+            f"the peer speaks version {said} of the wire, this side speaks version {VERSION}:"
+            " use programs of the same age"
         )
     found: dict[str, str] = {}
     for line in lines[1:]:
@@ -73,7 +76,9 @@ def parse_hello(b: bytes | bytearray) -> Hello:
         if k in found:
             raise ProtocolError(f"the hello has {k!r} twice")
         found[k] = v
-    h = Hello(max_message=number(found, "max-message", LEAST_DATA, MOST), max_buffers=number(found, "max-buffers", 0, MOST))
+    h = Hello(
+        max_message=number(found, "max-message", LEAST_DATA, MOST), max_buffers=number(found, "max-buffers", 0, MOST)
+    )
     h.share = found.get("share", "")
     h.keys = {k: v for k, v in found.items() if k not in _OWN}
     return h

@@ -42,7 +42,9 @@ def size_class(n: int) -> int:
 
 
 class Maker:
-    """A session's own segments. announce queues a frame and the descriptors that go with it; its order is that of the calls."""
+    """A session's own segments. announce queues a frame and the descriptors that go with it; its order is that of the
+    calls.
+    """
 
     def __init__(self, memory: Memory, limit: int, announce: Callable[[bytes, tuple[int, ...]], None]) -> None:
         self._memory = memory
@@ -58,7 +60,9 @@ class Maker:
         self._last = 0
 
     def get(self, n: int) -> tuple[Made, memoryview] | None:
-        """A segment for n bytes, and its bytes. None: the memory is not to be shared. BlockingIOError: all is in use."""
+        """A segment for n bytes, and its bytes. None: the memory is not to be shared. BlockingIOError: all is in
+        use.
+        """
         with self._lock:
             self._settle()
             size = size_class(n)
@@ -162,9 +166,9 @@ class Maker:
                     count[m.where] += 1
                     total[m.where] += m.size
         return TooLargeError(
-            f"no room for a buffer of {n} bytes: of the {self._limit} bytes that may be shared (max_shared, here and at the peer), "
-            f"{total[AWAY]} in {count[AWAY]} buffers are with the peer, which has not released them, and {total[HERE]} in {count[HERE]} "
-            "buffers are here, not sent and not released"
+            f"no room for a buffer of {n} bytes: of the {self._limit} bytes that may be shared (max_shared, here and at"
+            f" the peer), {total[AWAY]} in {count[AWAY]} buffers are with the peer, which has not released them, and"
+            f" {total[HERE]} in {count[HERE]} buffers are here, not sent and not released"
         )
 
     def end(self) -> None:

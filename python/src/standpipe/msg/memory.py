@@ -30,11 +30,14 @@ class Memory(Protocol):
     copies: bool  #: the peer runs as another user: nobody looks at what it can change
 
     def make(self, size: int) -> tuple[Segment, int, tuple[int, ...]]:
-        """A new segment, the handle value for its frame, and the descriptors to go with that, which the caller owns. OSError where there is none."""
+        """A new segment, the handle value for its frame, and the descriptors to go with that, which the caller owns.
+        OSError where there is none.
+        """
 
     def take(self, value: int, size: int, handles: list[int]) -> Segment | None:
-        """The segment that a frame announces, of its value or of the first of handles. ValueError and OSError where it is none;
-        None where that shows only when it is used."""
+        """The segment that a frame announces, of its value or of the first of handles. ValueError and OSError where it
+        is none; None where that shows only when it is used.
+        """
 
     def taken(self, value: int) -> None:
         """The peer has surely taken what was handed over by value."""
@@ -47,8 +50,9 @@ class Memory(Protocol):
 
 
 class Window:
-    """Views of one segment. Each look goes through an object of its own, whose end is the end of all that was made of it: slices and arrays too.
-    So a segment is not given away, nor unmapped, under somebody's eyes."""
+    """Views of one segment. Each look goes through an object of its own, whose end is the end of all that was made of
+    it: slices and arrays too. So a segment is not given away, nor unmapped, under somebody's eyes.
+    """
 
     __slots__ = ("_memory", "_ref", "_writable", "segment")
 
@@ -59,7 +63,9 @@ class Window:
         self._ref: weakref.ref[Any] | None = None
 
     def look(self, size: int, ended: Callable[[Any], object]) -> memoryview:
-        """The first size bytes. ended is called when nobody looks any more: in any thread, and in the middle of anything."""
+        """The first size bytes. ended is called when nobody looks any more: in any thread, and in the middle of
+        anything.
+        """
         exporter = type(self._memory).from_address(ctypes.addressof(self._memory))
         exporter.memory = self._memory  # which goes with the last of those who refer to it
         self._ref = weakref.ref(exporter, ended)

@@ -47,12 +47,14 @@ class Arrivals:
     def _begin(self, number: int, size: int) -> _Arriving:
         if number != self._last + 1:
             raise ProtocolError(
-                f"a piece is of buffer {number}, which has not begun or has ended; number {self._last} was the last that began"
+                f"a piece is of buffer {number}, which has not begun or has ended; the last that began was {self._last}"
             )
         if len(self._all) >= MAX_BUFFERS:
             raise ProtocolError(f"more than {MAX_BUFFERS} buffers come in pieces at once")
         if size > self._limit - self._sum:
-            raise ProtocolError(f"buffers of {self._sum} bytes and one of {size} come in pieces, above the limit of {self._limit}")
+            raise ProtocolError(
+                f"buffers of {self._sum} bytes and one of {size} come in pieces, above the limit of {self._limit}"
+            )
         a = self._all[number] = _Arriving(size)
         self._last = number
         self._sum += size

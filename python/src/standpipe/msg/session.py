@@ -1,4 +1,6 @@
-"""One side of a connection without the connection: bytes in, messages out, and the other way round. No I/O. spec/wire.md, 1 and 2; spec/memory.md, 4."""
+"""One side of a connection without the connection: bytes in, messages out, and the other way round. No I/O.
+spec/wire.md, 1 and 2; spec/memory.md, 4.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,6 @@ from .frame import (
     RETIRE,
     SEGMENT,
     Limits,
-    Ref,
     abort_frame,
     check_header,
     parse_numbers,
@@ -48,7 +49,9 @@ MOST_LENGTH = (1 << 32) - 1
 
 
 class Message:
-    """What was received. Where it is lent, data is valid until more bytes are fed; otherwise it is the receiver's own. The buffers are his."""
+    """What was received. Where it is lent, data is valid until more bytes are fed; otherwise it is the receiver's own.
+    The buffers are his.
+    """
 
     __slots__ = ("buffers", "data", "lent")
 
@@ -61,15 +64,18 @@ class Message:
 class Session:
     """The state of one side.
 
-    Received bytes go where ``room()`` says, and are announced by ``fed``; then ``next`` returns the messages, one by one. ``feed`` does all of that
-    for bytes that are somewhere else. One thread at a time does these. What is to be sent lies in ``outbox``, in order: a list of parts, and the
-    descriptors that go with its first byte. Every thread may send; only one at a time may take from the outbox.
+    Received bytes go where ``room()`` says, and are announced by ``fed``; then ``next`` returns the messages, one by
+    one. ``feed`` does all of that for bytes that are somewhere else. One thread at a time does these. What is to be
+    sent lies in ``outbox``, in order: a list of parts, and the descriptors that go with its first byte. Every thread
+    may send; only one at a time may take from the outbox.
 
-    Errors of ``next``, ``feed`` and ``eof`` are final: ProtocolError, where the peer broke the rules (``abort`` makes the answer), and
-    EndOfStream.
+    Errors of ``next``, ``feed`` and ``eof`` are final: ProtocolError, where the peer broke the rules (``abort`` makes
+    the answer), and EndOfStream.
     """
 
-    def __init__(self, hello: Hello, memory: Memory | None = None, poke: Callable[[bool], None] = lambda urgent: None) -> None:
+    def __init__(
+        self, hello: Hello, memory: Memory | None = None, poke: Callable[[bool], None] = lambda urgent: None
+    ) -> None:
         if memory is not None and hello.max_buffers > 0:
             hello.share = memory.kind
         self.own = hello
@@ -160,7 +166,8 @@ class Session:
                     return None
                 continue
             if have < HEADER_SIZE:
-                return self._wait()
+                self._wait()
+                return None
             length, kind, flags, buffers = HEADER.unpack_from(self._buf, i)
             end = i + HEADER_SIZE + length
             if kind == MESSAGE and not flags and not buffers and length <= lim.message:
@@ -182,7 +189,8 @@ class Session:
             if HEADER_SIZE + length > READ:
                 refs = HEADER_SIZE + buffers * REF_SIZE
                 if kind == MESSAGE and have < refs:
-                    return self._wait()
+                    self._wait()
+                    return None
                 if buffers:  # before memory is taken
                     parse_refs(self._mv[i + HEADER_SIZE : i + refs], length, lim)
                 self._need = HEADER_SIZE + length
@@ -190,7 +198,8 @@ class Session:
                 self._large[:have] = self._mv[i : i + have]
                 self._have = have
                 self._i = self._j = 0
-            return self._wait()
+            self._wait()
+            return None
 
     def _wait(self) -> None:
         """What is here is no whole frame."""
@@ -288,9 +297,10 @@ class Session:
         return TooLargeError(f"a message of {n} bytes is above the limit of {self.send_limits.message}")
 
     def send_buffers(self, buffers: Sequence[Buffer], *data: Data) -> Iterator[None]:
-        """Sends a message with buffers, which are the peer's from then on. Large ones that are not in shared memory leave in pieces: it yields
-        behind each, so that the outbox can be emptied. Where the iterator is closed before its end, the message is not sent, and the buffers are gone
-        all the same. One caller at a time, until the end. ValueError where a buffer is not here any more, and TooLargeError: nothing was sent.
+        """Sends a message with buffers, which are the peer's from then on. Large ones that are not in shared memory
+        leave in pieces: it yields behind each, so that the outbox can be emptied. Where the iterator is closed
+        before its end, the message is not sent, and the buffers are gone all the same. One caller at a time, until
+        the end. ValueError where a buffer is not here any more, and TooLargeError: nothing was sent.
         """
         self.check(sum(map(len, data)), buffers)
         views = take_all(buffers)
@@ -347,7 +357,9 @@ class Session:
         return made
 
     def new_buffer(self, n: int) -> Buffer:
-        """Memory for n bytes to be sent. BlockingIOError where all that may be shared is in use. TooLargeError where it never could be."""
+        """Memory for n bytes to be sent. BlockingIOError where all that may be shared is in use. TooLargeError where it
+        never could be.
+        """
         most = self.send_limits.buffers
         if not 0 <= n <= most:
             raise TooLargeError(f"a buffer of {n} bytes, where at most {most} may be sent at once")

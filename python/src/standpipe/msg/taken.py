@@ -28,12 +28,16 @@ class Taken:
 
 
 class Taker:
-    """The segments that a session was given. Only who receives calls its methods, but for ``releases``, which one thread at a time does.
+    """The segments that a session was given. Only who receives calls its methods, but for ``releases``, which one
+    thread at a time does.
 
-    poke is called when releases are to be sent by somebody, with whether that is urgent: in any thread, and in the middle of anything.
+    poke is called when releases are to be sent by somebody, with whether that is urgent: in any thread, and in the
+    middle of anything.
     """
 
-    def __init__(self, memory: Memory, limit: int, handles: list[int], freed: deque[Taken], poke: Callable[[bool], None]) -> None:
+    def __init__(
+        self, memory: Memory, limit: int, handles: list[int], freed: deque[Taken], poke: Callable[[bool], None]
+    ) -> None:
         self._memory = memory
         self._limit = limit
         self._handles = handles
@@ -56,7 +60,9 @@ class Taker:
         if len(self._all) >= MOST_SEGMENTS:
             raise ProtocolError(f"more than {MOST_SEGMENTS} segments were announced")
         if f.size > self._limit - self._sum:
-            raise ProtocolError(f"segments of {self._sum} bytes and one of {f.size} were announced, above the limit of {self._limit}")
+            raise ProtocolError(
+                f"segments of {self._sum} bytes and one of {f.size} were announced, above the limit of {self._limit}"
+            )
         try:
             segment = self._memory.take(f.handle, f.size, self._handles)
         except (OSError, ValueError) as e:
@@ -99,7 +105,7 @@ class Taker:
         """The frames that give back what nobody looks at any more."""
         frames = []
         while self._freed:
-            numbers = []
+            numbers: list[int] = []
             while self._freed and len(numbers) < MOST_NUMBERS:
                 t = self._freed.popleft()
                 t.here = False
@@ -111,7 +117,9 @@ class Taker:
         """The maker gives up a segment."""
         t = self._all.get(number)
         if t is None or t.here:
-            raise ProtocolError(f"the peer gives up segment {number}, which is not known, or was sent and is not released")
+            raise ProtocolError(
+                f"the peer gives up segment {number}, which is not known, or was sent and is not released"
+            )
         del self._all[number]
         self._sum -= t.size
         if t.window is not None:

@@ -1,4 +1,6 @@
-"""The calls of one connection, both ways, without the connection: messages in, messages out. No I/O. spec/wire.md, section 3."""
+"""The calls of one connection, both ways, without the connection: messages in, messages out. No I/O. spec/wire.md,
+section 3.
+"""
 
 from __future__ import annotations
 
@@ -74,9 +76,22 @@ class Served:
     """A call of the other side. route is what the lookup of its method has returned."""
 
     __slots__ = (
-        "buffers", "cancelled", "codec", "deadline", "header", "held", "meta", "method", "number", "route", "state", "stream", "trailer",
-        "value", "waiter",
-    )  # fmt: skip
+        "buffers",
+        "cancelled",
+        "codec",
+        "deadline",
+        "header",
+        "held",
+        "meta",
+        "method",
+        "number",
+        "route",
+        "state",
+        "stream",
+        "trailer",
+        "value",
+        "waiter",
+    )
 
     def __init__(self, number: int, method: str, route: Any, codec: Codec, timeout: int, meta: Metadata | None) -> None:
         self.number = number
@@ -101,7 +116,8 @@ class Calls:
 
     ``receive`` and ``end`` are called by one thread at a time; everything else by any thread at any time.
 
-    lookup finds what handles a method: an object with ``streams``, which says of which kind the method is; None where there is none.
+    lookup finds what handles a method: an object with ``streams``, which says of which kind the method is; None where
+    there is none.
     """
 
     def __init__(
@@ -136,6 +152,7 @@ class Calls:
         self._refuses = False  # this side drains
         self._their_codecs: list[Codec | None] = []
         self._their_names: list[str] = []
+        self._unread = 0  # calls that were refused since the outbox was empty
         self._sent = self._heard = 0
         self._greeted = False
 
@@ -171,7 +188,7 @@ class Calls:
                 self._cancelled(f)
         elif kind == OPEN:
             served = self._opened(f, m)
-        elif kind == DATA or kind == CREDIT:
+        elif kind in (DATA, CREDIT):
             self._flow(f, m)
         elif kind == DRAIN:
             self._drained()
@@ -221,7 +238,7 @@ class Calls:
     def _cancelled(self, f: Frame) -> None:
         if f.code not in (Code.CANCELED, Code.DEADLINE_EXCEEDED) or f.flags or len(f.value):
             raise ProtocolError(
-                f"stream {f.stream} was cancelled with the code {f.code}, the flags {f.flags:#x} and {len(f.value)} bytes"
+                f"stream {f.stream} was cancelled with the code {f.code}, flags {f.flags:#x} and {len(f.value)} bytes"
             )
         with self.lock:
             self.cancel_served(f.stream, Code(f.code))
@@ -263,11 +280,12 @@ class Calls:
             self.called = True
             if f.stream in self._in:
                 raise ProtocolError(f"stream {f.stream} was opened and is open")
-            if len(self.session.outbox) > 2 * self._max_calls + 64:
-                raise ProtocolError("the peer calls, and does not read the answers")
             held = len(f.value) + private(m.buffers)
             refused = self._refused(f, route, held)
             if refused is not None:
+                self._unread = self._unread + 1 if self.session.outbox else 1
+                if self._unread > 2 * self._max_calls:
+                    raise ProtocolError("the peer calls, and does not read the answers")
                 self.session.send(error_frame(f.stream, refused, b"", b"", self.session.send_limits.message))
                 return None
             codec = self._their_codecs[f.codec]
@@ -304,7 +322,9 @@ class Calls:
     def hold(self, n: int) -> Error | None:
         """Counts bytes of values that came and that no user has taken. The lock is held."""
         if n > 0 and self._held + n > self._max_queued:
-            return Error(Code.RESOURCE_EXHAUSTED, f"more than {self._max_queued} bytes of values of one peer wait to be taken")
+            return Error(
+                Code.RESOURCE_EXHAUSTED, f"more than {self._max_queued} bytes of values of one peer wait to be taken"
+            )
         self._held += n
         return None
 
@@ -343,8 +363,9 @@ class Calls:
     # What this side calls.
 
     def begin(self, n: int, stream: bool = False) -> Call | StreamEnd | None:
-        """Finds a number for a call of which about n bytes are to be sent. None where the other side runs as many calls as it wants to: see
-        await_room. It raises why no further calls may begin."""
+        """Finds a number for a call of which about n bytes are to be sent. None where the other side runs as many calls
+        as it wants to: see await_room. It raises why no further calls may begin.
+        """
         with self.lock:
             if self.error is not None:
                 raise self.error.again()
@@ -363,7 +384,9 @@ class Calls:
 
     @property
     def quick(self) -> bool:
-        """Whether so little is on its way that the kernel's buffer takes it, whatever the other side does: only an answer proves that it has read."""
+        """Whether so little is on its way that the kernel's buffer takes it, whatever the other side does: only an
+        answer proves that it has read.
+        """
         return self._sent - self._heard <= QUICK
 
     def await_room(self, waiter: Waiter) -> None:
@@ -416,7 +439,9 @@ class Calls:
         self.session.send(open_head(end.number, STREAM, codec, method, timeout, meta))
 
     def send_data(self, end: StreamEnd, head: bytes, value: Data) -> None:
-        """Sends a data frame without buffers. The lock is held, and the end is writable. It raises how the stream has ended."""
+        """Sends a data frame without buffers. The lock is held, and the end is writable. It raises how the stream has
+        ended.
+        """
         if end.error_out is not None:
             raise end.error_out
         self.session.send(head, value)
@@ -450,8 +475,7 @@ class Calls:
 
     def answer_head(self, served: Served) -> bytes:
         """Ends a unary call whose answer has buffers, and is what goes before the value in that."""
-        head = self._end(served, VALUE)
-        return head
+        return self._end(served, VALUE)
 
     def forget(self, served: Served) -> bool:
         """A call was, or is being, answered: its number may be used again. False where the connection has ended."""
@@ -481,9 +505,13 @@ class Calls:
             if served.stream is not None:
                 served.stream.drop()
                 served.stream.left = True
-                served.stream.error_in = served.stream.error_out = Error(Code.CANCELED, "the stream's handler has returned")
+                served.stream.error_in = served.stream.error_out = Error(
+                    Code.CANCELED, "the stream's handler has returned"
+                )
                 if served.stream.overrun is not None:
-                    frame = error_frame(served.number, served.stream.overrun, header, trailer, self.session.send_limits.message)
+                    frame = error_frame(
+                        served.number, served.stream.overrun, header, trailer, self.session.send_limits.message
+                    )
             if self._in.pop(served.number, None) is served:
                 self.session.send(frame)
 

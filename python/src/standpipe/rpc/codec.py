@@ -22,13 +22,17 @@ Data = bytes | bytearray | memoryview
 
 
 class Codec(Protocol):
-    """Encodes values. Its methods are called by many threads at once. It must not be able to run code: what comes is not to be trusted."""
+    """Encodes values. Its methods are called by many threads at once. It must not be able to run code: what comes is
+    not to be trusted.
+    """
 
     name: str  #: 1 to 32 of a-z, 0-9, '.', '+' and '-'
     text: bool  #: bytes and times are texts in it, and the keys of maps are
 
     def encode(self, value: Any, buffers: list[Buffer]) -> Data:
-        """The bytes of a value. The Buffers in it are appended to buffers, and the value refers to them by their places. TypeError or ValueError."""
+        """The bytes of a value. The Buffers in it are appended to buffers, and the value refers to them by their
+        places. TypeError or ValueError.
+        """
 
     def decode(self, data: Data, buffers: Sequence[Buffer]) -> Any:
         """The value, in the types that the codec knows. ValueError."""
@@ -85,6 +89,9 @@ def place_of(b: Buffer, buffers: list[Buffer]) -> int:
     return len(buffers) - 1
 
 
+_BASES: tuple[Any, ...] = (dict, list, str, bytes, bytearray, int, float)
+
+
 def plain(v: Any) -> Any:
     """An object in the terms of what every codec knows. TypeError where it can't be sent."""
     kind = type(v)
@@ -95,7 +102,7 @@ def plain(v: Any) -> Any:
     if isinstance(v, tuple):
         names = getattr(kind, "_fields", None)
         return list(v) if names is None else dict(zip(names, v, strict=True))
-    for base in (dict, list, str, bytes, bytearray, int, float):
+    for base in _BASES:
         if isinstance(v, base):
             return base(v)
     if isinstance(v, (set, frozenset)):
@@ -135,7 +142,9 @@ class _Packer:
 
 
 class _MessagePack:
-    """The default (https://msgpack.org): compact, for any value. Fields go by their names, datetime is the timestamp extension."""
+    """The default (https://msgpack.org): compact, for any value. Fields go by their names, datetime is the timestamp
+    extension.
+    """
 
     name = "msgpack"
     text = False
@@ -206,7 +215,9 @@ def _texts(v: Any, buffers: list[Buffer]) -> Any:
 
 
 class _Protobuf:
-    """Messages of Google's protobuf package only, and None, which is no bytes. What is decoded are the bytes, for the type that is wanted."""
+    """Messages of Google's protobuf package only, and None, which is no bytes. What is decoded are the bytes, for the
+    type that is wanted.
+    """
 
     name = "protobuf"
     text = False

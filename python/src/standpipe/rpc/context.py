@@ -50,9 +50,11 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the result any more: the caller has cancelled, its time is up, or the connection has ended."""
+        """Whether nobody waits for the result any more: the caller has cancelled, its time is up, or the connection has
+        ended.
+        """
         served = self._served
-        return served.cancelled is not None or served.deadline is not None and served.deadline <= monotonic()
+        return served.cancelled is not None or (served.deadline is not None and served.deadline <= monotonic())
 
     def check(self) -> None:
         """Raises the Error with which a call ends that nobody waits for any more; nothing where somebody does."""
@@ -65,12 +67,16 @@ class Context:
         return Error(Code.CANCELED, "the caller has cancelled the call, or is gone")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until the call is cancelled; False after timeout seconds. Not for handlers of standpipe.aio, whose task is cancelled."""
+        """Waits until the call is cancelled; False after timeout seconds. Not for handlers of standpipe.aio, whose task
+        is cancelled.
+        """
         peer: Peer = self.peer
         return peer.wait_cancelled(self._served, timeout)
 
     def set_header(self, metadata: MetadataLike) -> None:
-        """Adds to the header of the answer. It leaves with the first value, or the end. ValueError where it can't travel."""
+        """Adds to the header of the answer. It leaves with the first value, or the end. ValueError where it can't
+        travel.
+        """
         if self._served.stream is not None and self._served.stream.header_sent:
             raise RuntimeError("the header has left already: set it before the first value is sent")
         self._served.header = _more(self._served.header, metadata)
@@ -91,7 +97,9 @@ context: ContextVar[tuple[Any, Served]] = ContextVar("standpipe")  # what a Cont
 
 
 def current() -> Context:
-    """The call for which the handler runs that asks. RuntimeError outside of one; a thread that a handler starts gets it by hand."""
+    """The call for which the handler runs that asks. RuntimeError outside of one; a thread that a handler starts gets
+    it by hand.
+    """
     try:
         return Context(*context.get())
     except LookupError:

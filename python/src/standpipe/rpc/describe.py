@@ -39,7 +39,12 @@ def describe(methods: Mapping[str, Any]) -> dict[str, Any]:
         m = methods[name]
         if name.startswith("standpipe."):
             continue
-        entry = {"name": name, "kind": "stream" if m.streams else "unary", "in": schema_of(_takes(m)), "out": schema_of(m.gives_hint)}
+        entry = {
+            "name": name,
+            "kind": "stream" if m.streams else "unary",
+            "in": schema_of(_takes(m)),
+            "out": schema_of(m.gives_hint),
+        }
         if m.doc:
             entry["doc"] = m.doc
         found.append(entry)
@@ -97,7 +102,12 @@ class _Walk:
         if origin is typing.Literal:
             return {"enum": list(args)}
         if origin is tuple and args and args[-1] is not Ellipsis:
-            return {"type": "array", "prefixItems": [self.of(a) for a in args], "minItems": len(args), "maxItems": len(args)}
+            return {
+                "type": "array",
+                "prefixItems": [self.of(a) for a in args],
+                "minItems": len(args),
+                "maxItems": len(args),
+            }
         if origin in _LISTS or origin in _SETS or origin is tuple:
             return {"type": ["array", "null"], "items": self.of(args[0]) if args else {}}
         if origin in _MAPS:
@@ -105,8 +115,15 @@ class _Walk:
         if isinstance(origin, type) and issubclass(origin, enum.Enum):
             return {"enum": [e.value for e in origin]}
         if is_message(origin):
-            return {"$comment": f"the Protobuf message {origin.DESCRIPTOR.full_name}, in its JSON form", "type": "object"}
-        if dataclasses.is_dataclass(origin) or typing.is_typeddict(origin) or isinstance(origin, type) and _named(origin):
+            return {
+                "$comment": f"the Protobuf message {origin.DESCRIPTOR.full_name}, in its JSON form",
+                "type": "object",
+            }
+        if (
+            dataclasses.is_dataclass(origin)
+            or typing.is_typeddict(origin)
+            or (isinstance(origin, type) and _named(origin))
+        ):
             return self._struct(origin, top)
         return {}
 
@@ -131,7 +148,11 @@ class _Walk:
         return self._object({n: hints.get(n, Any) for n, _ in fields}, {n for n, required in fields if required})
 
     def _object(self, hints: Mapping[str, Any], required: set[str]) -> dict[str, Any]:
-        schema: dict[str, Any] = {"type": "object", "properties": {k: self.of(h) for k, h in hints.items()}, "additionalProperties": False}
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {k: self.of(h) for k, h in hints.items()},
+            "additionalProperties": False,
+        }
         if required:
             schema["required"] = sorted(required)
         return schema

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING, Any
 
 from ..dial import dial as connect
@@ -13,6 +12,9 @@ from .peer import Peer
 if TYPE_CHECKING:
     from ..policy import Policy
     from .server import Server
+
+
+NO_HELLO = "the server closed the connection before its hello: it may not admit this user, be full, or be no rpc server"
 
 
 def dial(
@@ -26,17 +28,24 @@ def dial(
 ) -> Peer:
     """Connects to the server called name, and exchanges hellos, in timeout seconds at most.
 
-    policy says who may be serving; missing: the current user, or the superuser. wait: retry while nobody is listening. server has the methods
-    that the other side may call back. The options are those of Options: max_message, max_shared, max_calls, max_queued, codec. Errors are those of
-    a connection (NoServerError, DeniedError and so on), TimeoutError, a ProtocolError where the server speaks something else, and an Error with
-    UNAVAILABLE where the connection ends at once.
+    policy says who may be serving; missing: the current user, or the superuser. wait: retry while nobody is listening.
+    server has the methods that the other side may call back. The options are those of Options: max_message, max_shared,
+    max_calls, max_queued, codec. Errors are those of a connection (NoServerError, DeniedError and so on), TimeoutError,
+    a ProtocolError where the server speaks something else, and an Error with UNAVAILABLE where the connection ends at
+    once.
     """
     made = Options(**options)
-    return attach(connect(name, policy=policy, wait=wait, timeout=timeout), server=server, timeout=timeout, options=made)
+    return attach(
+        connect(name, policy=policy, wait=wait, timeout=timeout), server=server, timeout=timeout, options=made
+    )
 
 
-def attach(conn: Any, *, server: Server | None = None, timeout: float | None = None, options: Options | None = None) -> Peer:
-    """Makes a Peer on the dialling end of a connection that is there already, which is the Peer's from then on. Errors are dial's."""
+def attach(
+    conn: Any, *, server: Server | None = None, timeout: float | None = None, options: Options | None = None
+) -> Peer:
+    """Makes a Peer on the dialling end of a connection that is there already, which is the Peer's from then on. Errors
+    are dial's.
+    """
     from ..msg.error import ProtocolError
 
     peer = Peer(conn, options or Options(), dialer=True, server=server)
@@ -49,9 +58,6 @@ def attach(conn: Any, *, server: Server | None = None, timeout: float | None = N
         peer.close()
         if isinstance(peer.error, ProtocolError):
             raise peer.error
-        text = "the server closed the connection before its hello: it may not admit this user, be full, or be no rpc server"
-        raise Error(Code.UNAVAILABLE, text) from peer.error
+        raise Error(Code.UNAVAILABLE, NO_HELLO) from peer.error
     peer.start()
     return peer
-
-

@@ -44,8 +44,9 @@ class Detail(NamedTuple):
 class Error(Exception):
     """How a call fails: what the handler raised, or what happened on the way.
 
-    A handler raises one to say the code, the message for people (64 KiB at most travel), and the details for programs (64 at most). An error whose
-    time ran out is a TimeoutError too, and one whose connection has ended a ConnectionError.
+    A handler raises one to say the code, the message for people (64 KiB at most travel), and the details for programs
+    (64 at most). An error whose time ran out is a TimeoutError too, and one whose connection has ended a
+    ConnectionError.
     """
 
     code: Code
@@ -86,7 +87,9 @@ _KINDS: dict[int, type[Error]] = {Code.DEADLINE_EXCEEDED: DeadlineError, Code.UN
 
 
 def code_of(error: BaseException | None) -> Code:
-    """The code of an error: that of an Error, OK for None, the right one for what the standard library raises, and UNKNOWN for all else."""
+    """The code of an error: that of an Error, OK for None, the right one for what the standard library raises, and
+    UNKNOWN for all else.
+    """
     if error is None:
         return Code.OK
     if isinstance(error, Error):

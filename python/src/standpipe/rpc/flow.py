@@ -1,4 +1,6 @@
-"""One end of a stream without the connection: what waits to be taken, what may be sent, how it ends. No I/O. spec/wire.md, 3.9."""
+"""One end of a stream without the connection: what waits to be taken, what may be sent, how it ends. No I/O.
+spec/wire.md, 3.9.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,34 @@ class Ended(Exception):
 
 
 class StreamEnd:
-    """The state of one end. ``Calls.lock`` guards it, and its methods are called with that held, but for properties that are one look."""
+    """The state of one end. ``Calls.lock`` guards it, and its methods are called with that held, but for properties
+    that are one look.
+    """
 
     __slots__ = (
-        "_given", "_inbox", "_owed", "_shared", "_window", "calls", "closed", "credit", "ended", "error_in", "error_out", "got_header",
-        "header", "header_sent", "left", "number", "ours", "overrun", "reader", "sending", "trailer", "writer",
-    )  # fmt: skip
+        "_given",
+        "_inbox",
+        "_owed",
+        "_shared",
+        "_window",
+        "calls",
+        "closed",
+        "credit",
+        "ended",
+        "error_in",
+        "error_out",
+        "got_header",
+        "header",
+        "header_sent",
+        "left",
+        "number",
+        "ours",
+        "overrun",
+        "reader",
+        "sending",
+        "trailer",
+        "writer",
+    )
 
     def __init__(self, calls: Calls, number: int, ours: bool, credit: int) -> None:
         self.calls = calls
@@ -91,8 +115,10 @@ class StreamEnd:
         n = f.size + sum(map(len, beside))
         if self.ended:
             raise ProtocolError(f"stream {self.number} got data behind its end")
-        if f.flags & END and self.ours or f.flags & META and (not self.ours or self.got_header):
-            raise ProtocolError(f"stream {self.number} got a data frame with the flags {f.flags:#x}, from the wrong side or too late")
+        if (f.flags & END and self.ours) or (f.flags & META and (not self.ours or self.got_header)):
+            raise ProtocolError(
+                f"stream {self.number} got a data frame with the flags {f.flags:#x}, from the wrong side or too late"
+            )
         if self._given <= 0:
             raise ProtocolError(f"stream {self.number} got {n} bytes without credit")
         self._given -= n
@@ -130,12 +156,15 @@ class StreamEnd:
         return value, beside
 
     def _consumed(self, n: int) -> int:
-        """Counts what the user has taken, and says how much credit to send now, if any. A user who finds nothing more while the other side
-        has used up half of its credit keeps up: the window grows."""
+        """Counts what the user has taken, and says how much credit to send now, if any. A user who finds nothing more
+        while the other side has used up half of its credit keeps up: the window grows.
+        """
         self._owed += n
-        if self.error_in is not None or self.error_out is not None and not self.ours:
+        if self.error_in is not None or (self.error_out is not None and not self.ours):
             return 0
-        most = max(MOST_WINDOW, min(2 * self._shared, MAX_CREDIT // 2))  # two at once: one is filled while the other is read
+        most = max(
+            MOST_WINDOW, min(2 * self._shared, MAX_CREDIT // 2)
+        )  # two at once: one is filled while the other is read
         if not self._inbox and self._given < self._window // 2 and self._window < most:
             self._owed += self._window
             self._window *= 2
@@ -173,7 +202,9 @@ class StreamEnd:
         self.wake()
 
     def stop(self, error: Error) -> None:
-        """Ends the stream at this side: what came is thrown away, and the other side is told, by a cancel or by how the handler ends."""
+        """Ends the stream at this side: what came is thrown away, and the other side is told, by a cancel or by how the
+        handler ends.
+        """
         if self.left:
             return
         self.left = True
@@ -187,7 +218,9 @@ class StreamEnd:
             self.overrun = error
             self.calls.cancel_served(self.number, Code.CANCELED)
         elif self.ours and not self.closed:
-            self.calls.send_cancel(self.number, Code.DEADLINE_EXCEEDED if error.code == Code.DEADLINE_EXCEEDED else Code.CANCELED)
+            self.calls.send_cancel(
+                self.number, Code.DEADLINE_EXCEEDED if error.code == Code.DEADLINE_EXCEEDED else Code.CANCELED
+            )
 
     def drop(self) -> None:
         """Throws away what came and was not taken."""

@@ -41,7 +41,20 @@ _SHORT = Struct("<H")
 class Frame:
     """A frame that was read. value is a part of what it was read from."""
 
-    __slots__ = ("codec", "code", "credit", "flags", "header", "meta", "method", "size", "stream", "timeout", "type", "value")
+    __slots__ = (
+        "code",
+        "codec",
+        "credit",
+        "flags",
+        "header",
+        "meta",
+        "method",
+        "size",
+        "stream",
+        "timeout",
+        "type",
+        "value",
+    )
 
     stream: int
     type: int
@@ -149,7 +162,9 @@ class Frame:
 
 
 def open_head(stream: int, kind: int, codec: int, method: bytes, timeout: int, meta: bytes) -> bytes:
-    """All of an open frame but the value. kind is VALUE or STREAM; timeout in nanoseconds, 0 for none; meta is a block, or empty."""
+    """All of an open frame but the value. kind is VALUE or STREAM; timeout in nanoseconds, 0 for none; meta is a block,
+    or empty.
+    """
     if not timeout and not meta:
         return HEADER.pack(stream, OPEN, kind, codec, len(method)) + method
     flags = kind | (TIME if timeout else 0) | (META if meta else 0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from struct import Struct
-from typing import Union
 
 MOST_BYTES = 16 << 10
 MOST_ENTRIES = 64
 
 #: What a user may give: one value for a key, or several. Text is sent as UTF-8.
-MetadataLike = Mapping[str, Union[str, bytes, Iterable[Union[str, bytes]]]]
+MetadataLike = Mapping[str, str | bytes | Iterable[str | bytes]]
 _KEY = re.compile(r"[a-z0-9._-]{1,64}\Z")
 _KEY_BYTES = re.compile(rb"[a-z0-9._-]{1,64}\Z")
 _SHORT = Struct("<H")
@@ -20,7 +19,8 @@ _SHORT = Struct("<H")
 class Metadata(dict[str, list[bytes]]):
     """From the caller with the call, and back as a header, before the first value, and as a trailer, behind the last.
 
-    A key is 1 to 64 of a-z, 0-9, '-', '_' and '.', and may have several values, of any bytes. All of it has at most 64 values and 16 KiB.
+    A key is 1 to 64 of a-z, 0-9, '-', '_' and '.', and may have several values, of any bytes. All of it has at most 64
+    values and 16 KiB.
     """
 
     def __init__(self, given: MetadataLike | None = None) -> None:
@@ -45,12 +45,13 @@ class Metadata(dict[str, list[bytes]]):
         for key in sorted(self):
             if not _KEY.match(key):
                 raise ValueError(f"the metadata key {key!r} is not 1 to 64 of a-z, 0-9, '-', '_' and '.'")
-            for value in self[key]:
-                parts.append(bytes((len(key),)) + key.encode() + _SHORT.pack(min(len(value), 65535)) + value)
+            head = bytes((len(key),)) + key.encode()
+            parts += [head + _SHORT.pack(min(len(value), 65535)) + value for value in self[key]]
         block = b"".join(parts)
         if len(parts) > MOST_ENTRIES or len(block) > MOST_BYTES:
             raise ValueError(
-                f"the metadata has {len(parts)} values and {len(block)} bytes; at most {MOST_ENTRIES} and {MOST_BYTES} can travel"
+                f"the metadata has {len(parts)} values and {len(block)} bytes;"
+                f" at most {MOST_ENTRIES} and {MOST_BYTES} can travel"
             )
         return _SHORT.pack(len(block)) + block
 

@@ -33,8 +33,9 @@ _MOST_SLOW = 1 << 10
 
 
 class Pace:
-    """What is known of the time that a method takes. A slow one is kept out of the reader for a while; if it is slow again when that is over, for
-    twice as long."""
+    """What is known of the time that a method takes. A slow one is kept out of the reader for a while; if it is slow
+    again when that is over, for twice as long.
+    """
 
     __slots__ = ("_last", "_slow", "brisk")
 
@@ -60,23 +61,32 @@ class Pace:
 class Method:
     """A function that handles calls.
 
-    A generator function is a stream, and so is a function whose parameter is an Iterator, of what the caller sends, or a Stream. Others are unary.
-    One parameter is the value; several are the fields of a map. Hints say what a value must be.
+    A generator function is a stream, and so is a function whose parameter is an Iterator, of what the caller sends, or
+    a Stream. Others are unary. One parameter is the value; several are the fields of a map. Hints say what a value must
+    be.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], policy: Any = None, scope: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, function: Callable[..., Any], policy: Any = None, scope: dict[str, Any] | None = None
+    ) -> None:
         self.name = name
         self.function = function
         self.policy = policy
         self.pace = Pace()
         self.doc = inspect.getdoc(function) or ""
         hints = _hints(function, scope)
-        params = [p for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        params = [
+            p
+            for p in inspect.signature(function).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
         self.takes = len(params)
         self.generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         first = hints.get(params[0].name, Any) if params else Any
         origin = typing.get_origin(first) or first
-        self.duplex = isinstance(origin, type) and hasattr(origin, "recv") and hasattr(origin, "close_send")  # a Stream, of either kind
+        self.duplex = (
+            isinstance(origin, type) and hasattr(origin, "recv") and hasattr(origin, "close_send")
+        )  # a Stream, of either kind
         self.iterates = origin in _ITERATORS
         self.streams = self.generates or self.duplex or self.iterates
         args = typing.get_args(first)
@@ -120,7 +130,9 @@ class Method:
             return decode(codec, data, self.takes_hint, self.convert, buffers, "in")
         except ValueError as e:
             release_all(buffers)
-            raise Error(Code.INVALID_ARGUMENT, f"the {codec.name} value of {self.name!r} can't be decoded: {e}") from None
+            raise Error(
+                Code.INVALID_ARGUMENT, f"the {codec.name} value of {self.name!r} can't be decoded: {e}"
+            ) from None
 
     def invoke(self, value: Any) -> Any:
         """Runs the function for one value."""

@@ -18,9 +18,10 @@ from .flow import LEAST_WINDOW
 class Options:
     """The limits of one connection. All have a default that is safe.
 
-    max_message: the most bytes of data in a message, both ways; 64 KiB to 4 GiB - 1. max_shared: the most bytes of buffers in a message, and of
-    memory that each side shares with the other for them; 0: no buffers are taken. max_calls: how many calls of the other side run at once, 16
-    to 65535. max_queued: the most bytes of values of one peer that wait here to be taken, at least 64 KiB. codec: what calls are encoded with.
+    max_message: the most bytes of data in a message, both ways; 64 KiB to 4 GiB - 1. max_shared: the most bytes of
+    buffers in a message, and of memory that each side shares with the other for them; 0: no buffers are taken.
+    max_calls: how many calls of the other side run at once, 16 to 65535. max_queued: the most bytes of values of one
+    peer that wait here to be taken, at least 64 KiB. codec: what calls are encoded with.
     """
 
     max_message: int = 16 << 20
@@ -37,7 +38,7 @@ class Options:
             ("max_queued", LEAST_WINDOW, None),
         ):
             value = getattr(self, name)
-            if value < least or most is not None and value > most:
+            if value < least or (most is not None and value > most):
                 raise ValueError(f"{name} is {value}; it must be from {least} to {most or 'what the memory has'}")
 
     @property

@@ -38,7 +38,9 @@ _NOTHING: Any = object()
 
 
 class Reply:
-    """Filled by a call that it is given to: the header and the trailer that the handler has set, also where it failed."""
+    """Filled by a call that it is given to: the header and the trailer that the handler has set, also where it
+    failed.
+    """
 
     def __init__(self) -> None:
         self.header = Metadata()
@@ -48,8 +50,8 @@ class Reply:
 class Peer:
     """Who is at the other end. Made by ``dial``; a handler gets its caller's by ``current().peer``.
 
-    Any number of threads may use it at once. ``close`` ends the connection: calls that wait, and streams, fail with UNAVAILABLE, and the
-    handlers of its calls are cancelled. A ``with`` block closes.
+    Any number of threads may use it at once. ``close`` ends the connection: calls that wait, and streams, fail with
+    UNAVAILABLE, and the handlers of its calls are cancelled. A ``with`` block closes.
     """
 
     def __init__(self, conn: Any, options: Options, *, dialer: bool, server: Server | None = None) -> None:
@@ -81,8 +83,9 @@ class Peer:
     # Reading. Who has the turn calls these.
 
     def read(self, timeout: float | None) -> None:
-        """Receives once, and gives everything that is whole to whom it belongs. TimeoutError. At the end of the connection it returns: nobody will
-        find anything missing."""
+        """Receives once, and gives everything that is whole to whom it belongs. TimeoutError. At the end of the
+        connection it returns: nobody will find anything missing.
+        """
         self.read_only(timeout)
         if self._runs:
             self._run_elsewhere()
@@ -174,7 +177,9 @@ class Peer:
         deadline = monotonic() + _HELLO
         until = deadline if timeout is None else min(deadline, monotonic() + timeout)
         self.channel.flush()
-        if not self.turn.wait(lambda: self.session.peer is not None or self._error is not None, lambda _: None, self.read, until):
+        if not self.turn.wait(
+            lambda: self.session.peer is not None or self._error is not None, lambda _: None, self.read, until
+        ):
             self.turn.take_soon()
             try:
                 self._end(ProtocolError(f"no whole hello came within {_HELLO:.0f} seconds"))
@@ -227,7 +232,9 @@ class Peer:
     def wait_cancelled(self, served: Served, timeout: float | None) -> bool:
         """See Context.wait."""
         until = None if timeout is None else monotonic() + timeout
-        deadline = served.deadline if until is None or served.deadline is not None and served.deadline < until else until
+        deadline = (
+            served.deadline if until is None or (served.deadline is not None and served.deadline < until) else until
+        )
 
         def tell(sleeper: Sleeper | None) -> None:
             served.waiter = sleeper
@@ -271,14 +278,16 @@ class Peer:
         reply: Reply | None = None,
         codec: Codec | None = None,
     ) -> Any:
-        """Calls a method at the other side, and waits for the result, for timeout seconds at most; its time travels with the call. Any exception
-        in the waiting thread, such as KeyboardInterrupt, cancels the call.
+        """Calls a method at the other side, and waits for the result, for timeout seconds at most; its time travels
+        with the call. Any exception in the waiting thread, such as KeyboardInterrupt, cancels the call.
 
-        returns is a type hint: the result is checked, and made what it says. Errors are Errors: what the handler raised; DEADLINE_EXCEEDED;
-        UNAVAILABLE where the connection is over, or ends before the result is here (whether the handler ran is not known then); UNIMPLEMENTED where
-        there is no such method; INVALID_ARGUMENT where the value can't be encoded, or not be decoded over there; RESOURCE_EXHAUSTED where it is
-        too large; PERMISSION_DENIED where the method is not for this user. Buffers in the value are the peer's from then on; those in the
-        result are the caller's. Where the other side runs as many calls as it takes at once, it waits for one to end.
+        returns is a type hint: the result is checked, and made what it says. Errors are Errors: what the handler
+        raised; DEADLINE_EXCEEDED; UNAVAILABLE where the connection is over, or ends before the result is here (whether
+        the handler ran is not known then); UNIMPLEMENTED where there is no such method; INVALID_ARGUMENT where the
+        value can't be encoded, or not be decoded over there; RESOURCE_EXHAUSTED where it is too large;
+        PERMISSION_DENIED where the method is not for this user. Buffers in the value are the peer's from then on; those
+        in the result are the caller's. Where the other side runs as many calls as it takes at once, it waits for one to
+        end.
         """
         codec = codec or self._codec
         convert = converter(returns)
@@ -299,7 +308,9 @@ class Peer:
                 self.session.send(head, data)
         except ValueError as e:
             calls.unsent(call)
-            raise Error(Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)) from None
+            raise Error(
+                Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)
+            ) from None
         except BaseException:
             calls.unsent(call)
             raise
@@ -346,7 +357,9 @@ class Peer:
         try:
             return codec.encode(value, buffers)
         except (TypeError, ValueError, RecursionError) as e:
-            raise Error(Code.INVALID_ARGUMENT, f"the argument of {method!r} can't be encoded by {codec.name}: {e}") from None
+            raise Error(
+                Code.INVALID_ARGUMENT, f"the argument of {method!r} can't be encoded by {codec.name}: {e}"
+            ) from None
 
     def write(self, deadline: float | None) -> None:
         """Has what was sent written. Who has a deadline does not wait for the other side to read."""
@@ -376,13 +389,19 @@ class Peer:
                 while room:
                     self.calls.leave_room(room.pop())
             if deadline is not None and monotonic() >= deadline:
-                raise Error(Code.DEADLINE_EXCEEDED, "the other side runs as many calls as it takes at once, and the time was up")
+                raise Error(
+                    Code.DEADLINE_EXCEEDED, "the other side runs as many calls as it takes at once, and the time was up"
+                )
         return call
 
     def _send_buffers(self, call: Call, buffers: Sequence[Buffer], data: Sequence[Any], deadline: float | None) -> None:
         sent = self.channel.send_buffers(buffers, data, lambda: deadline is not None and monotonic() > deadline)
         if not sent:
-            raise self._unavailable() if self._error else Error(Code.DEADLINE_EXCEEDED, "the time was up before all was sent")
+            raise (
+                self._unavailable()
+                if self._error
+                else Error(Code.DEADLINE_EXCEEDED, "the time was up before all was sent")
+            )
 
     def open(
         self,
@@ -394,8 +413,9 @@ class Peer:
         metadata: MetadataLike | None = None,
         codec: Codec | None = None,
     ) -> Stream[Any, Any]:
-        """Opens a stream. With a value, that is sent, and nothing more: ``for token in peer.open("generate", prompt)``. Without, ``send`` and
-        ``close_send`` are the caller's. timeout is the whole stream's, in seconds. returns is a hint for what is received. Errors are as call's.
+        """Opens a stream. With a value, that is sent, and nothing more: ``for token in peer.open("generate", prompt)``.
+        Without, ``send`` and ``close_send`` are the caller's. timeout is the whole stream's, in seconds. returns is
+        a hint for what is received. Errors are as call's.
 
         The stream takes one of the calls that the other side runs at once, until it has ended, or was closed.
         """
@@ -429,11 +449,11 @@ class Peer:
             end.stop(Error(Code.CANCELED, "the stream was left behind"))
 
     def new_buffer(self, size: int, timeout: float | None = None) -> Buffer:
-        """Memory of size bytes, to be sent to this peer, in a value. Where memory can be shared with the peer, it is not copied then. What was
-        in it before is there still.
+        """Memory of size bytes, to be sent to this peer, in a value. Where memory can be shared with the peer, it is
+        not copied then. What was in it before is there still.
 
-        Where all memory that may be shared is in use, it waits for some to be released, for timeout seconds at most: the TooLargeError says who has it
-        then. The Buffer is the caller's until it was sent, or released.
+        Where all memory that may be shared is in use, it waits for some to be released, for timeout seconds at most:
+        the TooLargeError says who has it then. The Buffer is the caller's until it was sent, or released.
         """
         deadline = None if timeout is None else monotonic() + timeout
         pause = 0.0005
@@ -455,7 +475,9 @@ class Peer:
             self.wait(lambda: False, lambda _: None, monotonic() + pause)  # releases must be read
 
     def describe(self, timeout: float | None = None) -> list[dict[str, Any]]:
-        """The methods of the other side: for each a map with name, kind ("unary" or "stream"), the JSON Schemas in and out, and doc."""
+        """The methods of the other side: for each a map with name, kind ("unary" or "stream"), the JSON Schemas in and
+        out, and doc.
+        """
         from .describe import understand
 
         return understand(self.call("standpipe.describe", timeout=timeout, returns=Mapping[str, Any]))
@@ -483,11 +505,14 @@ class Peer:
 
     def join(self, timeout: float | None = None) -> bool:
         """Waits for the end of the connection. False after timeout seconds."""
-        return self.wait(lambda: self._error is not None, lambda _: None, None if timeout is None else monotonic() + timeout)
+        return self.wait(
+            lambda: self._error is not None, lambda _: None, None if timeout is None else monotonic() + timeout
+        )
 
     def close(self) -> None:
-        """Ends the connection, and everybody who waits. What was sent is still written, if the other side takes it within a second. It does not
-        wait for handlers. Further calls do nothing."""
+        """Ends the connection, and everybody who waits. What was sent is still written, if the other side takes it
+        within a second. It does not wait for handlers. Further calls do nothing.
+        """
         self.channel.close()
         self.turn.take_soon()
         try:
@@ -502,5 +527,7 @@ class Peer:
     def __enter__(self) -> Peer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

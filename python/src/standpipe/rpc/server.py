@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -48,12 +49,15 @@ class Methods:
     @overload
     def method(self, function: F, /) -> F: ...
     @overload
-    def method(self, name: str | None = None, /, *, policy: Policy | None = None, doc: str | None = None) -> Callable[[F], F]: ...
+    def method(
+        self, name: str | None = None, /, *, policy: Policy | None = None, doc: str | None = None
+    ) -> Callable[[F], F]: ...
     def method(self, name: Any = None, /, *, policy: Policy | None = None, doc: str | None = None) -> Any:
         """Makes a function the handler of a method: ``@server.method``, by its own name, or ``@server.method("name")``.
 
-        See Method for what its signature says. policy asks more of the callers than the endpoint does. doc, or else the docstring, is for
-        describe. ValueError for a name that is taken, or begins with "standpipe.". Methods may be added while the server serves.
+        See Method for what its signature says. policy asks more of the callers than the endpoint does. doc, or else the
+        docstring, is for describe. ValueError for a name that is taken, or begins with "standpipe.". Methods may be
+        added while the server serves.
         """
         scope = sys._getframe(1).f_locals  # where names in hints may be of
         if callable(name):
@@ -66,7 +70,9 @@ class Methods:
 
         return decorate
 
-    def _add(self, name: str, function: Callable[..., Any], policy: Any, doc: str | None, scope: dict[str, Any]) -> None:
+    def _add(
+        self, name: str, function: Callable[..., Any], policy: Any, doc: str | None, scope: dict[str, Any]
+    ) -> None:
         method_bytes(name)
         if name in self._methods or name.startswith("standpipe."):
             raise ValueError(f"the method {name!r} is handled already, or its name is reserved")
@@ -93,9 +99,10 @@ class Server(Methods):
 
         server.serve("engine")
 
-    Handlers run at once, each in a thread of its own; those that were quick run in the thread that reads, and another takes over reading when one of
-    these takes longer than about a millisecond. So one that blocks holds up nobody. An Error that a handler raises reaches the caller as it is; any other
-    exception is INTERNAL for the caller, and is logged here with its traceback. A handler's received Buffers are released when it returns.
+    Handlers run at once, each in a thread of its own; those that were quick run in the thread that reads, and another
+    takes over reading when one of these takes longer than about a millisecond. So one that blocks holds up nobody. An
+    Error that a handler raises reaches the caller as it is; any other exception is INTERNAL for the caller, and is
+    logged here with its traceback. A handler's received Buffers are released when it returns.
 
     All its methods may be called by several threads. ``close`` ends what ``start`` and ``serve`` have begun.
     """
@@ -112,8 +119,9 @@ class Server(Methods):
         self._watch = _Watch(self._pool)
 
     def serve(self, name: str, *, policy: Policy | None = None, drain: float = _DRAIN, **listen: Any) -> None:
-        """Serves on a name until close() is called, or an exception such as KeyboardInterrupt comes: then it closes, with drain. policy: who may
-        connect; missing: the current user. Errors are listen's."""
+        """Serves on a name until close() is called, or an exception such as KeyboardInterrupt comes: then it closes,
+        with drain. policy: who may connect; missing: the current user. Errors are listen's.
+        """
         serving = self.start(name, policy=policy, **listen)
         try:
             while not serving.wait(0.5 if threading.current_thread() is threading.main_thread() else None):
@@ -152,8 +160,10 @@ class Server(Methods):
         return peer
 
     def close(self, drain: float = 0.0) -> None:
-        """Ends serving: no more is accepted, peers are told, and their further calls refused. It waits drain seconds at most for handlers that run,
-        closes the connections, which cancels those that still do, and returns when they have returned."""
+        """Ends serving: no more is accepted, peers are told, and their further calls refused. It waits drain seconds at
+        most for handlers that run, closes the connections, which cancels those that still do, and returns when they
+        have returned.
+        """
         with self._lock:
             self._closed = True
             servings, self._servings = self._servings, []
@@ -177,7 +187,9 @@ class Server(Methods):
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     # Reading.
@@ -254,8 +266,7 @@ class Server(Methods):
         value = method.invoke(method.argument(served.codec, served.value, served.buffers))
         buffers: list[Buffer] = []
         data = method.result(served.codec, value, buffers)
-        if served.deadline is not None and served.deadline <= monotonic():
-            raise Error(Code.DEADLINE_EXCEEDED, "the handler has returned when the call's time was up")
+        in_time(served)
         if buffers:
             self._answer_buffers(peer, served, data, buffers)
         else:
@@ -275,7 +286,9 @@ class Server(Methods):
 
     def _stream(self, peer: Peer, served: Served, method: Method) -> None:
         assert served.stream is not None
-        stream: Stream[Any, Any] = Stream(peer, served.stream, served.codec, method.takes_hint, served.deadline, served, method.convert)
+        stream: Stream[Any, Any] = Stream(
+            peer, served.stream, served.codec, method.takes_hint, served.deadline, served, method.convert
+        )
         if method.duplex:
             result = method.function(stream)
         elif method.iterates:
@@ -288,7 +301,14 @@ class Server(Methods):
                     stream.send(value)
         elif not method.duplex:
             stream.send(result)
+        in_time(served)
         peer.calls.finish(served)
+
+
+def in_time(served: Served) -> None:
+    """Refuses what comes too late: both sides have their own clocks, and should say the same."""
+    if served.deadline is not None and served.deadline <= monotonic():
+        raise Error(Code.DEADLINE_EXCEEDED, "the handler has returned when the call's time was up")
 
 
 def method_name(served: Served) -> str:
@@ -308,7 +328,9 @@ def _only(stream: Stream[Any, Any], method: Method) -> Any:
 def admit(method: Method, identity: Any) -> None:
     """Refuses a caller whom the method's policy does not admit."""
     if not method.policy.admits(identity):
-        raise Error(Code.PERMISSION_DENIED, f"the method {method.name!r} is for {method.policy}, and the caller is {identity}")
+        raise Error(
+            Code.PERMISSION_DENIED, f"the method {method.name!r} is for {method.policy}, and the caller is {identity}"
+        )
 
 
 def to_error(e: BaseException, method: str) -> Error:
@@ -369,12 +391,16 @@ class Serving:
     def __enter__(self) -> Serving:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 class _Watch:
-    """Sees to it that somebody reads where the reader runs a handler that takes long. It looks only while there is something to see."""
+    """Sees to it that somebody reads where the reader runs a handler that takes long. It looks only while there is
+    something to see.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -406,7 +432,7 @@ class _Watch:
             stuck, moved = self._round()
             for peer in stuck:
                 assert peer.server is not None
-                self._pool.submit(lambda peer=peer: peer.server.read_on(peer))
+                self._pool.submit(partial(peer.server.read_on, peer))
             pause = min(2 * pause, _MOST_TICK) if moved and not stuck else _TICK
             idle = 0 if moved or stuck else idle + 1
             if idle > _IDLE_TICKS:
@@ -433,4 +459,3 @@ class _Watch:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
-

@@ -30,12 +30,14 @@ Out = TypeVar("Out")
 class Stream(Generic[In, Out]):
     """It receives values of type In, and sends values of type Out, in order. At its other end the two are exchanged.
 
-    Iterating over it receives until the end; leaving the loop and the stream behind, and ``close()``, cancel it at the other side. Several
-    threads may send, and others receive at the same time; the receivers take turns. A send waits while the other side has more unread than it
-    takes: 64 KiB at first, and up to 4 MiB where its user keeps up. Other streams and calls go on meanwhile.
+    Iterating over it receives until the end; leaving the loop and the stream behind, and ``close()``, cancel it at the
+    other side. Several threads may send, and others receive at the same time; the receivers take turns. A send waits
+    while the other side has more unread than it takes: 64 KiB at first, and up to 4 MiB where its user keeps up. Other
+    streams and calls go on meanwhile.
 
-    Errors are Errors: what the handler raised; CANCELED after close; DEADLINE_EXCEEDED when the stream's time is up; UNAVAILABLE where the
-    connection has ended; INTERNAL or INVALID_ARGUMENT for a value that can't be decoded, which ends nothing.
+    Errors are Errors: what the handler raised; CANCELED after close; DEADLINE_EXCEEDED when the stream's time is up;
+    UNAVAILABLE where the connection has ended; INTERNAL or INVALID_ARGUMENT for a value that can't be decoded, which
+    ends nothing.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Stream(Generic[In, Out]):
 
     def _wait(self, ready: Any, tell: Any, until: float | None) -> None:
         deadline = self._deadline
-        if deadline is None or until is not None and until < deadline:
+        if deadline is None or (until is not None and until < deadline):
             if not self._peer.wait(ready, tell, until):
                 raise TimeoutError("nothing came in time")
         elif not self._peer.wait(ready, tell, deadline):
@@ -116,8 +118,10 @@ class Stream(Generic[In, Out]):
         return value
 
     def send(self, value: Out) -> None:
-        """Sends a value; when it returns, that was encoded and may be changed. EOFError where the other side has ended the stream: recv tells how.
-        INVALID_ARGUMENT where it can't be encoded, RESOURCE_EXHAUSTED where it is too large: the stream goes on then."""
+        """Sends a value; when it returns, that was encoded and may be changed. EOFError where the other side has ended
+        the stream: recv tells how. INVALID_ARGUMENT where it can't be encoded, RESOURCE_EXHAUSTED where it is too
+        large: the stream goes on then.
+        """
         self._send(value, VALUE)
 
     def send_last(self, value: Out) -> None:
@@ -170,7 +174,9 @@ class Stream(Generic[In, Out]):
         except ValueError as e:
             with calls.lock:
                 end.credit += n
-            raise Error(Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)) from None
+            raise Error(
+                Code.RESOURCE_EXHAUSTED if isinstance(e, TooLargeError) else Code.INVALID_ARGUMENT, str(e)
+            ) from None
         finally:
             calls.sent(end)
         if not sent:
@@ -192,7 +198,9 @@ class Stream(Generic[In, Out]):
         return served.header.pack() if served.header else b""
 
     def close_send(self) -> None:
-        """Says that nothing more will be sent: the other side's recv ends behind what was. In a handler, returning ends the stream."""
+        """Says that nothing more will be sent: the other side's recv ends behind what was. In a handler, returning ends
+        the stream.
+        """
         with self._sending:
             if self._end.error_out is None and self._end.ours:
                 try:
@@ -201,8 +209,9 @@ class Stream(Generic[In, Out]):
                     pass
 
     def close(self) -> None:
-        """Ends the stream. In its opener, the handler is cancelled, and what it sends is thrown away. It never waits. Where the stream has ended,
-        and further times, it does nothing."""
+        """Ends the stream. In its opener, the handler is cancelled, and what it sends is thrown away. It never waits.
+        Where the stream has ended, and further times, it does nothing.
+        """
         self._stop(Error(Code.CANCELED, "the stream was closed on this side"))
 
     def _stop(self, error: Error) -> None:
@@ -219,7 +228,9 @@ class Stream(Generic[In, Out]):
     def __enter__(self) -> Stream[In, Out]:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def header(self) -> Metadata:

@@ -1,7 +1,8 @@
-"""Who reads. A thread that is woken by another costs more than the whole way to the other process, so a lone call should wake none.
+"""Who reads. A thread that is woken by another costs more than the whole way to the other process, so a lone call
+should wake none.
 
-Whoever waits and finds nobody reading reads for all, until what he waits for is here; then one of those who still wait takes over. A thread in the
-background reads only while nobody waits.
+Whoever waits and finds nobody reading reads for all, until what he waits for is here; then one of those who still wait
+takes over. A thread in the background reads only while nobody waits.
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ class Turn:
         read: Callable[[float | None], None],
         deadline: float | None,
     ) -> bool:
-        """Waits until something is ready, and reads meanwhile where nobody else does. tell says who is to be woken when it may be. False when the
-        deadline, a time of monotonic(), has passed."""
+        """Waits until something is ready, and reads meanwhile where nobody else does. tell says who is to be woken when
+        it may be. False when the deadline, a time of monotonic(), has passed.
+        """
         sleeper: Sleeper | None = None
         self.changes += 1
         try:

@@ -54,7 +54,9 @@ _cache: dict[Any, Convert | None] = {}
 
 
 def converter(hint: Any) -> Convert | None:
-    """What makes a value that was decoded what the hint says; None where everything may be. TypeError for a hint that nothing can be made of."""
+    """What makes a value that was decoded what the hint says; None where everything may be. TypeError for a hint that
+    nothing can be made of.
+    """
     try:
         if hint in _cache:
             return _cache[hint]
@@ -65,7 +67,9 @@ def converter(hint: Any) -> Convert | None:
     return made
 
 
-def decode(codec: Codec, data: Data, hint: Any, convert: Convert | None, buffers: collections.abc.Sequence[Buffer], root: str) -> Any:
+def decode(
+    codec: Codec, data: Data, hint: Any, convert: Convert | None, buffers: collections.abc.Sequence[Buffer], root: str
+) -> Any:
     """Decodes a value that should be as the hint says. ValueError, of which root begins the path."""
     if convert is None:
         return codec.decode(data, buffers)
@@ -81,7 +85,9 @@ def decode(codec: Codec, data: Data, hint: Any, convert: Convert | None, buffers
 
 
 def _is_message(v: Any, text: bool) -> Any:
-    """The place of a converter, for a Protobuf message, which is made of bytes. One inside of another value can't be made."""
+    """The place of a converter, for a Protobuf message, which is made of bytes. One inside of another value can't be
+    made.
+    """
     raise MismatchError("no Protobuf message inside of another value", v)
 
 
@@ -172,7 +178,13 @@ _SIMPLE: dict[Any, Convert | None] = {
     Buffer: _buffer,
 }
 
-_LISTS = (list, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Iterable, collections.abc.Collection)
+_LISTS = (
+    list,
+    collections.abc.Sequence,
+    collections.abc.MutableSequence,
+    collections.abc.Iterable,
+    collections.abc.Collection,
+)
 _MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 _SETS = {set: set, frozenset: frozenset, collections.abc.Set: frozenset, collections.abc.MutableSet: set}
 
@@ -187,7 +199,7 @@ def _make(hint: Any) -> Convert | None:
     if type(hint).__name__ == "TypeAliasType":
         return converter(hint.__value__)
     origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if origin in (typing.Annotated, typing.Required, typing.NotRequired) if hasattr(typing, "Required") else origin is typing.Annotated:
+    if origin is typing.Annotated or str(origin) in ("typing.Required", "typing.NotRequired"):
         return converter(args[0])
     if origin is Union or origin is types.UnionType:
         return _union(args)
@@ -316,7 +328,7 @@ def _union(args: tuple[Any, ...]) -> Convert | None:
         return None
 
     def convert(v: Any, text: bool) -> Any:
-        if v is None and empty or type(v) in kinds:
+        if (v is None and empty) or type(v) in kinds:
             return v
         deepest: MismatchError | None = None
         for _, c in options:
@@ -334,7 +346,9 @@ def _union(args: tuple[Any, ...]) -> Convert | None:
 
 
 def _struct(origin: type) -> Convert:
-    """Of a dataclass, a TypedDict or a NamedTuple: a map with its fields. What it does not know is skipped, what has no default must be there."""
+    """Of a dataclass, a TypedDict or a NamedTuple: a map with its fields. What it does not know is skipped, what has no
+    default must be there.
+    """
     steps: list[tuple[str, Convert | None, bool]] = []
     named, typed_dict = _named(origin), typing.is_typeddict(origin)
     done = False
@@ -370,9 +384,9 @@ def _struct(origin: type) -> Convert:
         try:
             return origin(**found)
         except (ValueError, TypeError) as e:  # of its own __post_init__
-            bad = MismatchError(origin.__name__, v)
-            bad.said = str(e)
-            raise bad from None
+            refused = MismatchError(origin.__name__, v)
+            refused.said = str(e)
+            raise refused from None
 
     return convert
 
