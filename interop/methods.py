@@ -134,7 +134,8 @@ def who() -> dict[str, Any]:
 
 @server.method
 def back() -> str:
-    return "hello " + current().peer.call("name", returns=str)
+    name: str = current().peer.call("name")
+    return "hello " + name
 
 
 @server.method("bytes")
@@ -223,12 +224,17 @@ def filled(peer: Any, n: int) -> Blob:
     return Blob(buffer)
 
 
+def _close_at_end() -> None:
+    sys.stdin.buffer.read()
+    server.close()
+
+
 def serve(name: str) -> None:
     """Serves until standard input ends, or `drain` was called."""
     logging.getLogger("standpipe").setLevel(logging.CRITICAL)  # what crashes here crashes on purpose
     serving = server.start(name)
     print("ready", flush=True)
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), server.close()), daemon=True).start()
+    threading.Thread(target=_close_at_end, daemon=True).start()
     while not serving.wait(0.5):
         pass
     server.close(DRAIN)

@@ -1,4 +1,4 @@
-"""Python's peer of spec/interop.md: the methods and the cases that every implementation must be able to do with every other.
+"""Python's peer of spec/interop.md, which has the methods and the cases.
 
 peer.py serve NAME           serve the methods, until standard input ends
 peer.py run NAME CASE...     run cases against a server

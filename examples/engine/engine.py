@@ -1,4 +1,6 @@
-"""An inference engine: a server whose methods run small, real models. Run it, then examples/engine's front end, in another terminal.
+"""An inference engine: a server whose methods run small, real models.
+
+Run it, then the front end beside it, in another terminal.
 
     embed       texts -> a vector for each, in one Buffer
     generate    a prompt -> a stream of pieces of text, as the language model makes them
@@ -10,12 +12,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 import standpipe
 from embedding import Embedding
 from language import Language
-from numpy.typing import NDArray
 
 server = standpipe.Server()
 embedding = Embedding()
@@ -63,7 +67,7 @@ def embed(texts: list[str]) -> Vectors:
 
 @server.method
 def generate(prompt: Prompt) -> Iterator[str]:
-    """The language model's answer, piece by piece. It ends when the caller closes the stream: the generator is closed then."""
+    """The language model's answer, piece by piece. When the caller closes the stream, the generator is closed."""
     pieces = language.generate(prompt.text, prompt.limit, prompt.temperature, prompt.seed)
     while True:
         with computing:
@@ -75,18 +79,21 @@ def generate(prompt: Prompt) -> Iterator[str]:
 
 @server.method
 def statistics(tensor: Tensor) -> Statistics:
-    """What a tensor holds: each channel's least and largest number, mean, and standard deviation. The tensor is read where it lies."""
+    """What each channel of a tensor holds: its least and largest number, mean, and standard deviation.
+
+    The tensor is read where it lies.
+    """
     if tensor.type not in ("uint8", "float32"):
         raise standpipe.Error(standpipe.Code.INVALID_ARGUMENT, f"the type {tensor.type!r} is not uint8 or float32")
-    if not tensor.shape or min(tensor.shape) < 1 or prod(tensor.shape) * np.dtype(tensor.type).itemsize != len(tensor.data):
-        raise standpipe.Error(
-            standpipe.Code.INVALID_ARGUMENT, f"{len(tensor.data)} bytes are no tensor of the shape {tensor.shape} and {tensor.type}"
-        )
+    size = prod(tensor.shape) * np.dtype(tensor.type).itemsize
+    if min(tensor.shape, default=0) < 1 or size != len(tensor.data):
+        text = f"{len(tensor.data)} bytes are no tensor of the shape {tensor.shape} and {tensor.type}"
+        raise standpipe.Error(standpipe.Code.INVALID_ARGUMENT, text)
     x = array(tensor.data, tensor.type, [-1, tensor.shape[-1]])
     return Statistics(*(f.tolist() for f in (x.min(0), x.max(0), x.mean(0, np.float64), x.std(0, np.float64))))
 
 
-def array(buffer: standpipe.Buffer, kind: type | str, shape: list[int]) -> NDArray[np.generic]:
+def array(buffer: standpipe.Buffer, kind: type | str, shape: list[int]) -> NDArray[Any]:
     """A Buffer's memory as an array. Nothing is copied."""
     return np.frombuffer(buffer.view, kind).reshape(shape)
 

