@@ -7,14 +7,14 @@ import secrets
 import stat
 import sys
 
-from . import _mem_unix
-from ._mem_unix import close, unmap
-from .error import NotSealedError
-
 assert sys.platform == "darwin"
 
 # The standard library's own: ctypes can't be sure of how a variable list of arguments is passed, which shm_open takes.
-import _posixshmem  # type: ignore[import-not-found] # noqa: E402
+import _posixshmem  # type: ignore[import-not-found]
+
+from . import _mem_unix
+from ._mem_unix import close, unmap
+from .error import NotSealedError
 
 __all__ = ["KIND", "close", "create", "map_received", "unmap"]
 

@@ -8,11 +8,11 @@ import mmap
 import os
 import sys
 
+assert sys.platform == "linux"
+
 from . import _mem_unix
 from ._mem_unix import close, unmap
 from .error import NotSealedError
-
-assert sys.platform == "linux"
 
 __all__ = ["KIND", "close", "create", "map_received", "unmap"]
 

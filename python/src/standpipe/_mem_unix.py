@@ -8,9 +8,9 @@ import os
 import sys
 from functools import lru_cache
 
-from .error import system_error
-
 assert sys.platform != "win32"
+
+from .error import system_error
 
 _FAILED = ctypes.c_void_p(-1).value
 close = os.close

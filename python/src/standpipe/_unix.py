@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+assert sys.platform != "win32"
+
 from . import _unix_identity
 from ._closing import Closing
 from ._unix_path import kind_of
@@ -27,8 +29,6 @@ from .error import (
 )
 from .identity import Identity
 from .policy import Guard
-
-assert sys.platform != "win32"
 
 Part = bytes | bytearray | memoryview
 

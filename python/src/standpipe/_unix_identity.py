@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterable
 from functools import lru_cache
 
-from .error import system_error
-
 assert sys.platform != "win32"
+
+from .error import system_error
 
 SUPERUSERS = ("0",)
 

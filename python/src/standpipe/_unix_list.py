@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 
+assert sys.platform != "win32"
+
 from ._unix_listen import probe
 from ._unix_lock import lock_of, look_at
 from ._unix_path import SHARED_DIR, SHARED_SOCKET, SOCKET_SUFFIX, shortened, user_dir
 from .addr import SHARED, Addr, check_name
 from .error import BadNameError
-
-assert sys.platform != "win32"
 
 
 def found() -> Iterator[Addr]:

@@ -9,6 +9,8 @@ import socket
 import stat
 import sys
 
+assert sys.platform != "win32"
+
 from ._access import unix_access
 from ._unix import Endpoint, Waker, address, new_socket
 from ._unix_identity import current_user
@@ -17,8 +19,6 @@ from ._unix_path import check_length, denied, kind_of, make_shared_folder, make_
 from .addr import Addr
 from .error import BadNameError, ClosedError, DeniedError, InUseError, NotSocketError
 from .policy import Guard
-
-assert sys.platform != "win32"
 
 
 class Listener:

@@ -13,10 +13,10 @@ import sys
 import time
 from typing import NamedTuple
 
+assert sys.platform != "win32"
+
 from ._unix_path import denied
 from .error import InUseError, system_error
-
-assert sys.platform != "win32"
 
 
 class Note(NamedTuple):

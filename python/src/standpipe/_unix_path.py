@@ -8,9 +8,9 @@ import os
 import stat
 import sys
 
-from .error import BadNameError, DeniedError, Fault, NameTooLongError
-
 assert sys.platform != "win32"
+
+from .error import BadNameError, DeniedError, Fault, NameTooLongError
 
 NETWORK = "unix"
 SOCKET_SUFFIX = ".sock"

@@ -242,7 +242,12 @@ def test_nothing_is_lost_by_wakes(background: Background) -> None:
                 time.sleep(0.0005)
 
         background(wake)
-        background(lambda: [a.send([bytes([i % 256])]) for i in range(1000)])
+
+        def feed() -> None:
+            for i in range(1000):
+                a.send([bytes([i % 256])])
+
+        background(feed)
         got = bytearray()
         room = bytearray(7)
         while len(got) < 1000:

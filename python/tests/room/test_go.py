@@ -12,7 +12,7 @@ import pytest
 import standpipe
 from standpipe import InUseError, NoServerError, StaleError
 
-from .conftest import Background, eventually
+from .conftest import Background, environment, eventually
 from .test_conn import receive
 
 
@@ -93,8 +93,6 @@ def test_connecting_to_go(command: str, name: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes keep no dead names")
 def test_go_replaces_a_python_server_that_was_killed(command: str, name: str) -> None:
-    from .test_unix import environment
-
     code = f"import os, standpipe; l = standpipe.listen({name!r}); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
     with go_server(command, name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import os
-import resource
 import socket
 import sys
 
@@ -17,6 +16,8 @@ from .test_conn import receive
 
 if sys.platform == "win32":
     pytest.skip("on Windows handles travel as values", allow_module_level=True)
+
+import resource
 
 
 def send_raw(fileno: int, data: bytes, fds: list[int]) -> None:

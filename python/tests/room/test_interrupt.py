@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .test_unix import environment
+from .conftest import environment
 
 WAITING = {
     "receive": """

@@ -159,6 +159,21 @@ def test_max_conns(name: str, background: Background) -> None:
             server.close()
 
 
+def test_threads_that_end(name: str, background: Background) -> None:
+    """Whoever was in accept may end: on Windows a thread takes along what it has begun to wait for."""
+    with standpipe.listen(name, backlog=3) as listener:
+        for _ in range(4):
+
+            def accept() -> None:
+                with pytest.raises(TimeoutError):
+                    listener.accept(0.01)
+
+            background(accept).join()
+            client, server = connect(listener)
+            client.close()
+            server.close()
+
+
 def test_a_crowd(name: str, background: Background) -> None:
     with standpipe.listen(name) as listener:
 

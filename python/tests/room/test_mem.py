@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
 import sys
 
 import pytest
 
 import standpipe
-from standpipe import NotSealedError, mem
+from standpipe import mem
 
-from .conftest import held
-from .test_unix import environment
-
-if sys.platform == "linux":
-    import fcntl
-
-    from standpipe import _mem_linux
+from .conftest import environment, held
 
 pytestmark = pytest.mark.skipif(not mem.KIND, reason="this system has no segments")
-linux = pytest.mark.skipif(sys.platform != "linux", reason="seals")
 
 
 def test_both_see_it() -> None:
@@ -61,7 +53,7 @@ print("ready", flush=True)
 received.view.obj[0] = 1
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), timeout=60)
-    assert done.stdout.strip() == b"ready" and done.returncode not in (0, 1)
+    assert done.stdout.startswith(b"ready") and done.returncode not in (0, 1)
 
 
 def test_memory_goes_with_the_last_view() -> None:
@@ -111,42 +103,6 @@ def test_another_size_than_was_said(size: int) -> None:
     with pytest.raises(OSError):
         mem.Segment.map(handle, size)
     assert held() == before, "the handle was not closed"
-
-
-@linux
-@pytest.mark.parametrize("without", ["shrink", "grow", "future-write", "seal", "all"])
-def test_seals(without: str) -> None:
-    assert sys.platform == "linux"
-    bits = {"shrink": 2, "grow": 4, "future-write": 16, "seal": 1, "all": _mem_linux.SEALS}
-    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
-    os.truncate(fd, 4096)
-    fcntl.fcntl(fd, 1033, _mem_linux.SEALS & ~bits[without])
-    with pytest.raises(NotSealedError):
-        mem.Segment.map(fd, 4096)
-
-
-@linux
-def test_what_is_no_segment() -> None:
-    r, w = os.pipe()
-    os.close(w)
-    for fd in (r, os.open(__file__, os.O_RDONLY), os.open("/dev/zero", os.O_RDONLY)):
-        with pytest.raises(NotSealedError):
-            mem.Segment.map(fd, 4096)
-
-
-@linux
-def test_sealed_against_its_maker_too() -> None:
-    made = mem.Segment.create(8192)
-    fd = made.take()
-    with pytest.raises(PermissionError):
-        os.truncate(fd, 4096)
-    with pytest.raises(PermissionError):
-        os.truncate(fd, 16384)
-    with pytest.raises(PermissionError):
-        os.write(fd, b"x")
-    assert not os.get_inheritable(fd)
-    os.close(fd)
-    made.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
@@ -16,11 +15,15 @@ import pytest
 import standpipe
 from standpipe import BadNameError, DeniedError, InUseError, MessagesError, NotSocketError, StaleError
 
-from .conftest import Background
+from .conftest import Background, environment
 from .test_conn import receive, waits
 
 if sys.platform == "win32":
     pytest.skip("Unix sockets", allow_module_level=True)
+
+import fcntl
+
+from standpipe import _unix_path
 
 
 def path_of(name: str) -> str:
@@ -90,11 +93,6 @@ def test_a_killed_server_is_replaced(name: str) -> None:
         assert standpipe.list() == [listener.addr]
 
 
-def environment() -> dict[str, str]:
-    source = os.path.dirname(os.path.dirname(standpipe.__file__))
-    return {**os.environ, "PYTHONPATH": source}
-
-
 def test_what_is_no_socket_stays(name: str) -> None:
     path = os.path.join(folder(name), name + ".sock")
     with open(path, "w") as f:
@@ -126,7 +124,12 @@ def test_a_lock_that_is_held_for_a_moment(name: str, background: Background) -> 
     lock = os.path.join(folder(name), name + ".sock.lock")
     fd = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(fd, fcntl.LOCK_SH)
-    background(lambda: (time.sleep(0.005), os.close(fd)))
+
+    def let_go() -> None:
+        time.sleep(0.005)
+        os.close(fd)
+
+    background(let_go)
     try:
         standpipe.listen(name).close()
     except InUseError:  # this machine was slow
@@ -257,3 +260,26 @@ def test_default_timeouts_of_sockets_do_not_count(name: str, background: Backgro
                 assert len(receive(conn, 1 << 20)) == 1 << 20
     finally:
         socket.setdefaulttimeout(None)
+
+
+@pytest.mark.parametrize("name", ["/", "//a", "/a//b", "/a/../b", "/a/.", "/a/", "/a\0b", "/\udcff" * 60, "/\ud800"])
+def test_bad_path(name: str) -> None:
+    with pytest.raises(BadNameError):
+        standpipe.parse_addr(name)
+
+
+def test_where_names_lie(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv("HOME", "/home/nobody-here")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(_unix_path, "own_folder", lambda folder: (_ for _ in ()).throw(PermissionError()))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
+    cache = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    assert standpipe.parse_addr("a").path == f"/home/nobody-here/{cache}/standpipe/run/a.sock"
+    monkeypatch.delenv("HOME")
+    with pytest.raises(BadNameError, match="set XDG_RUNTIME_DIR or HOME"):
+        standpipe.parse_addr("a")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/proc/1" if os.geteuid() else place)
+    if os.geteuid() == 0:
+        os.chown(place, 12345, -1)  # as sudo may leave another user's
+    with pytest.raises(BadNameError):
+        standpipe.parse_addr("a")

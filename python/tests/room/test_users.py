@@ -14,9 +14,8 @@ import pytest
 import standpipe
 from standpipe import DeniedError, Policy, WrongServerError
 
-from .conftest import Background
+from .conftest import Background, environment
 from .test_conn import receive
-from .test_unix import environment
 
 if sys.platform == "win32" or os.geteuid() != 0:
     pytest.skip("needs root, which can start programs of other users", allow_module_level=True)
