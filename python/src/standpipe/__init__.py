@@ -20,6 +20,7 @@ A client:
 
 from .addr import Addr, parse_addr
 from .conn import Conn, pipe
+from .dial import dial as connect
 from .error import (
     BadNameError,
     ClosedError,
@@ -90,6 +91,7 @@ __all__ = [
     "WrongServerError",
     "attach",
     "code_of",
+    "connect",
     "current",
     "dial",
     "list",

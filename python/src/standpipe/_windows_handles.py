@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import suppress
 from ctypes import byref, c_int, c_uint32, c_void_p
 from functools import lru_cache
 from types import TracebackType
@@ -63,8 +62,8 @@ class Holder:
             return
         try:
             if _same_object(handle, there):
-                with suppress(OSError):  # it is closed whatever the answer is
-                    duplicate(self._process, value, 0, 0, _CLOSE_SOURCE)
+                # Moved, and closed here: Wine refuses to close it there without a target.
+                close_handle(duplicate(self._process, value, self._me, 0, _CLOSE_SOURCE | _SAME_ACCESS))
         finally:
             close_handle(there)
 

@@ -46,4 +46,4 @@ def test_error_names_the_name() -> None:
     with pytest.raises(BadNameError, match="'a b': not a usable name: only letters"):
         standpipe.parse_addr("a b")
     with pytest.raises(ValueError):
-        standpipe.dial("")
+        standpipe.connect("")

@@ -36,13 +36,13 @@ def test_go_serves_the_name(command: str, name: str) -> None:
             assert [a.name for a in standpipe.list()] == [name]
             with pytest.raises(InUseError, match=f"process {server.pid} serves it"):
                 standpipe.listen(name)
-        with standpipe.dial(name) as conn:
+        with standpipe.connect(name) as conn:
             assert receive(conn, 12) == b"standpipe 1\n"
             assert conn.identity.pid == server.pid
             assert standpipe.Policy().admits(conn.identity)
     # It was killed.
     with pytest.raises(NoServerError) as e:
-        standpipe.dial(name)
+        standpipe.connect(name)
     if sys.platform != "win32":
         assert isinstance(e.value, StaleError)
     standpipe.listen(name).close()
@@ -82,7 +82,7 @@ def test_connecting_to_go(command: str, name: str) -> None:
     )
     assert server.stdin is not None and server.stdout is not None and server.stderr is not None
     with server, server.stdin, server.stdout, server.stderr:
-        with standpipe.dial(name, wait=True, timeout=30) as conn:
+        with standpipe.connect(name, wait=True, timeout=30) as conn:
             conn.send([b"hello"])
             assert server.stdout.read(5) == b"hello"
             server.stdin.write(b"hi")
@@ -96,5 +96,5 @@ def test_go_replaces_a_python_server_that_was_killed(command: str, name: str) ->
     code = f"import os, standpipe; l = standpipe.listen({name!r}); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment())
     with go_server(command, name):
-        standpipe.dial(name).close()
+        standpipe.connect(name).close()
     eventually(lambda: standpipe.list() == [], "nothing is served", standpipe.list)

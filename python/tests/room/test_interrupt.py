@@ -46,7 +46,7 @@ with standpipe.listen(NAME) as l:
     "dial": """
 try:
     ready()
-    standpipe.dial(NAME, wait=True)
+    standpipe.connect(NAME, wait=True)
 except KeyboardInterrupt:
     print("interrupted")
 """,

@@ -19,7 +19,7 @@ def connect(listener: standpipe.Listener) -> tuple[Conn, Conn]:
     got: list[Conn] = []
     thread = threading.Thread(target=lambda: got.append(listener.accept(20)))
     thread.start()
-    client = standpipe.dial(listener.addr.name, timeout=20)
+    client = standpipe.connect(listener.addr.name, timeout=20)
     thread.join()
     return client, got[0]
 
@@ -40,9 +40,9 @@ def test_round_trip(name: str) -> None:
 
 def test_nobody_listens(name: str) -> None:
     with pytest.raises(NoServerError):
-        standpipe.dial(name)
+        standpipe.connect(name)
     with pytest.raises(NoServerError):
-        standpipe.dial(name, wait=True, timeout=0.03)
+        standpipe.connect(name, wait=True, timeout=0.03)
 
 
 def test_wait(name: str, background: Background) -> None:
@@ -53,7 +53,7 @@ def test_wait(name: str, background: Background) -> None:
             assert receive(conn, 1) == b""
 
     background(serve)
-    with standpipe.dial(name, wait=True, timeout=20) as conn:
+    with standpipe.connect(name, wait=True, timeout=20) as conn:
         assert receive(conn, 1) == b"x"
 
 
@@ -80,7 +80,7 @@ def test_close_ends_accept(name: str, background: Background) -> None:
     with pytest.raises(ClosedError):
         listener.accept()
     with pytest.raises(NoServerError):
-        standpipe.dial(name)
+        standpipe.connect(name)
 
 
 def test_the_name_is_free_after_close(name: str) -> None:
@@ -109,7 +109,7 @@ def test_iterate(name: str, background: Background) -> None:
 
     background(serve)
     for _ in range(5):
-        with standpipe.dial(name, timeout=20) as conn:
+        with standpipe.connect(name, timeout=20) as conn:
             assert receive(conn, 1) == b"x"
     listener.close()
     assert len(served) == 5
@@ -122,7 +122,7 @@ def test_server_that_is_not_admitted(name: str) -> None:
         thread.start()
         stranger = "S-1-5-21-1-2-3-4" if listener.addr.network == "pipe" else "54321"
         with pytest.raises(WrongServerError):
-            standpipe.dial(name, policy=Policy.user(stranger), timeout=20)
+            standpipe.connect(name, policy=Policy.user(stranger), timeout=20)
         thread.join()
         with got[0] as conn:
             assert receive(conn, 1) == b"", "a byte went to a server that is not admitted"
@@ -145,7 +145,7 @@ def test_max_conns(name: str, background: Background) -> None:
     with standpipe.listen(name, max_conns=2) as listener:
         pairs = [connect(listener) for _ in range(2)]
         third: list[Conn] = []
-        dialling = background(lambda: third.append(standpipe.dial(name, timeout=20)))
+        dialling = background(lambda: third.append(standpipe.connect(name, timeout=20)))
         with pytest.raises(TimeoutError):
             listener.accept(0.1)
         pairs[0][1].close()
@@ -187,7 +187,7 @@ def test_a_crowd(name: str, background: Background) -> None:
 
         def use(n: int) -> None:
             word = f"{n:03}".encode()
-            with standpipe.dial(name, timeout=30) as conn:
+            with standpipe.connect(name, timeout=30) as conn:
                 conn.send([word])
                 assert receive(conn, 3) == word
 
@@ -212,8 +212,8 @@ def test_come_and_go(name: str, background: Background) -> None:
 
         background(serve)
         for _ in range(50):
-            standpipe.dial(name, timeout=20).close()
-        with standpipe.dial(name, timeout=20) as conn:
+            standpipe.connect(name, timeout=20).close()
+        with standpipe.connect(name, timeout=20) as conn:
             conn.send([b"x"])
             assert receive(conn, 1) == b"y"
         listener.close()

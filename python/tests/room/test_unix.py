@@ -72,9 +72,9 @@ def test_a_dead_server_is_replaced(name: str) -> None:
     path = path_of(name)
     stale(path)
     with pytest.raises(StaleError):
-        standpipe.dial(name)
+        standpipe.connect(name)
     with standpipe.listen(name):
-        standpipe.dial(name).close()
+        standpipe.connect(name).close()
 
 
 def test_a_killed_server_is_replaced(name: str) -> None:
@@ -87,7 +87,7 @@ def test_a_killed_server_is_replaced(name: str) -> None:
             standpipe.listen(name)
         server.send_signal(signal.SIGKILL)
     with pytest.raises(StaleError):
-        standpipe.dial(name)
+        standpipe.connect(name)
     assert standpipe.list() == []
     with standpipe.listen(name) as listener:
         assert standpipe.list() == [listener.addr]
@@ -100,7 +100,7 @@ def test_what_is_no_socket_stays(name: str) -> None:
     with pytest.raises(NotSocketError, match="regular file; it was left alone"):
         standpipe.listen(name)
     with pytest.raises(NotSocketError):
-        standpipe.dial(name)
+        standpipe.connect(name)
     with open(path) as f:
         assert f.read() == "precious"
     os.remove(path)
@@ -193,7 +193,7 @@ def test_long_names(place: str) -> None:
         with open(listener.addr.path + ".lock") as f:
             assert f.readline() == f"name: {name}\n"
         assert standpipe.list() == [listener.addr]
-        standpipe.dial(name).close()
+        standpipe.connect(name).close()
 
 
 def test_list(name: str, place: str) -> None:
@@ -210,11 +210,11 @@ def test_abstract(name: str) -> None:
     with standpipe.listen("@" + name) as listener:
         with pytest.raises(InUseError):
             standpipe.listen("@" + name)
-        standpipe.dial("@" + name).close()
+        standpipe.connect("@" + name).close()
         with listener.accept(20) as conn:
             assert receive(conn, 1) == b""
     with pytest.raises(standpipe.NoServerError):
-        standpipe.dial("@" + name)
+        standpipe.connect("@" + name)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no SOCK_SEQPACKET")
@@ -223,7 +223,7 @@ def test_a_server_that_keeps_messages(place: str) -> None:
         s.bind(place + "/s")
         s.listen()
         with pytest.raises(MessagesError):
-            standpipe.dial(place + "/s")
+            standpipe.connect(place + "/s")
         with pytest.raises(InUseError):
             standpipe.listen(place + "/s")
 
@@ -236,8 +236,8 @@ def test_a_full_queue_is_waited_for(place: str, background: Background) -> None:
         with socket.socket(socket.AF_UNIX) as first:
             first.connect(place + "/s")
             with pytest.raises(TimeoutError, match="queue is full"):
-                standpipe.dial(place + "/s", timeout=0.05)
-            thread = background(lambda: standpipe.dial(place + "/s", timeout=20).close())
+                standpipe.connect(place + "/s", timeout=0.05)
+            thread = background(lambda: standpipe.connect(place + "/s", timeout=20).close())
             waits(thread)
             s.accept()[0].close()
             thread.join()
@@ -255,7 +255,7 @@ def test_default_timeouts_of_sockets_do_not_count(name: str, background: Backgro
                     receive(conn, 1)
 
             background(serve)
-            with standpipe.dial(name) as conn:
+            with standpipe.connect(name) as conn:
                 time.sleep(0.1)
                 assert len(receive(conn, 1 << 20)) == 1 << 20
     finally:

@@ -54,7 +54,7 @@ def serve(listener: standpipe.Listener, seen: list[standpipe.Identity]) -> None:
 
 
 DIAL = """
-with standpipe.dial({path!r}, policy=standpipe.Policy.parse({server!r})) as c:
+with standpipe.connect({path!r}, policy=standpipe.Policy.parse({server!r})) as c:
     print(c.recv_into(memoryview(bytearray(1))))
 """
 
@@ -101,7 +101,7 @@ def test_server_of_another_user(place: str, background: Background) -> None:
                     got.append(receive(conn, 100))
 
         background(accept)
-        hello = f"with standpipe.dial({path!r}, policy=POLICY) as c: c.send([b'secret'])"
+        hello = f"with standpipe.connect({path!r}, policy=POLICY) as c: c.send([b'secret'])"
         assert run(hello.replace("POLICY", f"standpipe.Policy.user('{ALICE}')"), ALICE) == "WrongServerError"
         assert run(hello.replace("POLICY", "None"), ALICE) == "", "the superuser's is admitted by default"
         listener.close()
@@ -123,8 +123,8 @@ l.accept(20)
     with server, server.stdout:
         assert server.stdout.readline() == b"ready\n"
         with pytest.raises(WrongServerError, match=f"the server is user {ALICE}"):
-            standpipe.dial(home + "/s")
-        with standpipe.dial(home + "/s", policy=Policy.user(str(ALICE))) as conn:
+            standpipe.connect(home + "/s")
+        with standpipe.connect(home + "/s", policy=Policy.user(str(ALICE))) as conn:
             assert conn.identity.user == str(ALICE)
             assert conn.identity.pid == server.pid
         server.kill()

@@ -94,7 +94,7 @@ def test_the_name_never_goes(name: str, background: Background) -> None:
 
         background(serve)
         for _ in range(100):
-            standpipe.dial(name, timeout=20).close()
+            standpipe.connect(name, timeout=20).close()
         listener.close()
 
 
@@ -110,7 +110,7 @@ def test_a_client_that_must_speak_first(name: str, monkeypatch: pytest.MonkeyPat
 
     with standpipe.listen(name, backlog=1) as listener:
         listener._listener.meet = meet
-        with standpipe.dial(name, timeout=20) as client:
+        with standpipe.connect(name, timeout=20) as client:
             with pytest.raises(TimeoutError):
                 listener.accept(0.05)
             client.send([b"hello"])
@@ -128,7 +128,7 @@ def test_a_client_that_never_speaks_is_refused(name: str) -> None:
     with standpipe.listen(name, backlog=1) as listener:
         listener._listener.meet = meet
         listener._listener.mute_limit = 0.05
-        with standpipe.dial(name, timeout=20) as client:
+        with standpipe.connect(name, timeout=20) as client:
             with pytest.raises(TimeoutError):
                 listener.accept(1)
             assert listener.refused == 1
@@ -149,10 +149,10 @@ def test_mute_clients_do_not_keep_others_out(name: str, monkeypatch: pytest.Monk
         listener._listener.mute_limit = 0.3
         quiet = []
         for _ in range(mute + 1):
-            quiet.append(standpipe.dial(name, timeout=20))
+            quiet.append(standpipe.connect(name, timeout=20))
             with pytest.raises(TimeoutError):
                 listener.accept(0.01)
-        with standpipe.dial(name, timeout=20) as client:
+        with standpipe.connect(name, timeout=20) as client:
             client.send([b"x"])
             with listener.accept(20) as server:
                 assert receive(server, 1) == b"x"
@@ -204,7 +204,7 @@ def test_over_processes(name: str) -> None:
     code = f"""
 import standpipe, sys
 from standpipe import mem
-with standpipe.dial({name!r}, timeout=30) as conn:
+with standpipe.connect({name!r}, timeout=30) as conn:
     made = mem.Segment.create(4096)
     made.view[:5] = b"child"
     handle = made.take()

@@ -57,6 +57,7 @@ class Maker:
         self._all: dict[int, Made] = {}
         self._free: list[Made] = []  # the one that was free last is last: its memory is in the caches
         self._ended: deque[Made] = deque()  # nobody looks at these any more; filled in the middle of anything
+        self._kept: list[int] = []  # values of segments that were given up
         self._last = 0
 
     def get(self, n: int) -> tuple[Made, memoryview] | None:
@@ -152,8 +153,8 @@ class Maker:
             self._free.remove(made)
             del self._all[made.number]
             self._sum -= made.size
-            if made.value:
-                self._memory.taken(made.value)
+            if made.value:  # the peer has perhaps not read of it
+                self._kept.append(made.value)
             made.window.close()
         self._announce(numbers_frame(RETIRE, [m.number for m in gone]), ())
 
@@ -178,8 +179,10 @@ class Maker:
             self._settle()
             for made in self._all.values():
                 if made.value:
-                    (self._memory.revoke if made.where == AWAY else self._memory.taken)(made.value)
+                    self._kept.append(made.value)
                 if not made.window.live:
                     made.window.close()
+            while self._kept:
+                self._memory.revoke(self._kept.pop())
             self._all.clear()
             self._free.clear()
