@@ -65,7 +65,8 @@ class File:
 
 def _halves(raw: npt.NDArray[np.uint8], at: int) -> Floats:
     """One 16-bit float of each block, as a column."""
-    return np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16).astype(np.float32)
+    column: Floats = np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16).astype(np.float32)
+    return column
 
 
 def _f32(raw: npt.NDArray[np.uint8]) -> Floats:
