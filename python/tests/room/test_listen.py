@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -17,9 +18,9 @@ from .test_conn import receive, waits
 def connect(listener: standpipe.Listener) -> tuple[Conn, Conn]:
     """Both ends of a new connection: the client's and the server's."""
     got: list[Conn] = []
-    thread = threading.Thread(target=lambda: got.append(listener.accept(20)))
+    thread = threading.Thread(target=lambda: got.append(listener.accept(300)))
     thread.start()
-    client = standpipe.dial(listener.addr.name, timeout=20)
+    client = standpipe.dial(listener.addr.name, timeout=300)
     thread.join()
     return client, got[0]
 
@@ -48,12 +49,12 @@ def test_nobody_listens(name: str) -> None:
 def test_wait(name: str, background: Background) -> None:
     def serve() -> None:
         time.sleep(0.05)
-        with standpipe.listen(name) as listener, listener.accept(20) as conn:
+        with standpipe.listen(name) as listener, listener.accept(300) as conn:
             conn.send([b"x"])
             assert receive(conn, 1) == b""
 
     background(serve)
-    with standpipe.dial(name, wait=True, timeout=20) as conn:
+    with standpipe.dial(name, wait=True, timeout=300) as conn:
         assert receive(conn, 1) == b"x"
 
 
@@ -109,7 +110,7 @@ def test_iterate(name: str, background: Background) -> None:
 
     background(serve)
     for _ in range(5):
-        with standpipe.dial(name, timeout=20) as conn:
+        with standpipe.dial(name, timeout=300) as conn:
             assert receive(conn, 1) == b"x"
     listener.close()
     assert len(served) == 5
@@ -118,11 +119,11 @@ def test_iterate(name: str, background: Background) -> None:
 def test_server_that_is_not_admitted(name: str) -> None:
     with standpipe.listen(name) as listener:
         got: list[Conn] = []
-        thread = threading.Thread(target=lambda: got.append(listener.accept(20)))
+        thread = threading.Thread(target=lambda: got.append(listener.accept(300)))
         thread.start()
         stranger = "S-1-5-21-1-2-3-4" if listener.addr.network == "pipe" else "54321"
         with pytest.raises(WrongServerError):
-            standpipe.dial(name, policy=Policy.user(stranger), timeout=20)
+            standpipe.dial(name, policy=Policy.user(stranger), timeout=300)
         thread.join()
         with got[0] as conn:
             assert receive(conn, 1) == b"", "a byte went to a server that is not admitted"
@@ -145,11 +146,11 @@ def test_max_conns(name: str, background: Background) -> None:
     with standpipe.listen(name, max_conns=2) as listener:
         pairs = [connect(listener) for _ in range(2)]
         third: list[Conn] = []
-        dialling = background(lambda: third.append(standpipe.dial(name, timeout=20)))
+        dialling = background(lambda: third.append(standpipe.dial(name, timeout=300)))
         with pytest.raises(TimeoutError):
             listener.accept(0.1)
         pairs[0][1].close()
-        with listener.accept(20) as server:
+        with listener.accept(300) as server:
             dialling.join()
             server.send([b"x"])
             assert receive(third[0], 1) == b"x"
@@ -157,6 +158,17 @@ def test_max_conns(name: str, background: Background) -> None:
         for client, server in pairs:
             client.close()
             server.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_connection_that_is_forgotten_makes_room(name: str) -> None:
+    with standpipe.listen(name, max_conns=1) as listener:
+        client, server = connect(listener)
+        client.close()
+        del server
+        gc.collect()
+        for conn in connect(listener):
+            conn.close()
 
 
 def test_threads_that_end(name: str, background: Background) -> None:
@@ -187,16 +199,16 @@ def test_a_crowd(name: str, background: Background) -> None:
 
         def use(n: int) -> None:
             word = f"{n:03}".encode()
-            with standpipe.dial(name, timeout=30) as conn:
+            with standpipe.dial(name, timeout=300) as conn:
                 conn.send([word])
                 assert receive(conn, 3) == word
 
         clients = [background(use, n) for n in range(60)]
         for t in clients:
-            t.join(40)
+            t.join(300)
         listener.close()
         for t in servers:
-            t.join(10)
+            t.join(300)
 
 
 def test_come_and_go(name: str, background: Background) -> None:
@@ -212,8 +224,8 @@ def test_come_and_go(name: str, background: Background) -> None:
 
         background(serve)
         for _ in range(50):
-            standpipe.dial(name, timeout=20).close()
-        with standpipe.dial(name, timeout=20) as conn:
+            standpipe.dial(name, timeout=300).close()
+        with standpipe.dial(name, timeout=300) as conn:
             conn.send([b"x"])
             assert receive(conn, 1) == b"y"
         listener.close()

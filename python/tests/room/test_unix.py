@@ -211,7 +211,7 @@ def test_abstract(name: str) -> None:
         with pytest.raises(InUseError):
             standpipe.listen("@" + name)
         standpipe.dial("@" + name).close()
-        with listener.accept(20) as conn:
+        with listener.accept(300) as conn:
             assert receive(conn, 1) == b""
     with pytest.raises(standpipe.NoServerError):
         standpipe.dial("@" + name)
@@ -237,7 +237,7 @@ def test_a_full_queue_is_waited_for(place: str, background: Background) -> None:
             first.connect(place + "/s")
             with pytest.raises(TimeoutError, match="queue is full"):
                 standpipe.dial(place + "/s", timeout=0.05)
-            thread = background(lambda: standpipe.dial(place + "/s", timeout=20).close())
+            thread = background(lambda: standpipe.dial(place + "/s", timeout=300).close())
             waits(thread)
             s.accept()[0].close()
             thread.join()
