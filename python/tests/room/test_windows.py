@@ -94,11 +94,7 @@ def test_the_name_never_goes(name: str, background: Background) -> None:
 
         background(serve)
         for _ in range(100):
-<<<<<<< HEAD
-            standpipe.connect(name, timeout=20).close()
-=======
-            standpipe.dial(name, timeout=300).close()
->>>>>>> pyconn
+            standpipe.connect(name, timeout=300).close()
         listener.close()
 
 
@@ -113,13 +109,8 @@ def test_a_client_that_must_speak_first(name: str, monkeypatch: pytest.MonkeyPat
         Endpoint.meet(end)
 
     with standpipe.listen(name, backlog=1) as listener:
-<<<<<<< HEAD
-        listener._listener.meet = meet
-        with standpipe.connect(name, timeout=20) as client:
-=======
         listener.inner.meet = meet
-        with standpipe.dial(name, timeout=300) as client:
->>>>>>> pyconn
+        with standpipe.connect(name, timeout=300) as client:
             with pytest.raises(TimeoutError):
                 listener.accept(0.05)
             client.send([b"hello"])
@@ -135,15 +126,9 @@ def test_a_client_that_never_speaks_is_refused(name: str) -> None:
         raise api.error_of(api.ERROR_CANNOT_IMPERSONATE, "a test")
 
     with standpipe.listen(name, backlog=1) as listener:
-<<<<<<< HEAD
-        listener._listener.meet = meet
-        listener._listener.mute_limit = 0.05
-        with standpipe.connect(name, timeout=20) as client:
-=======
         listener.inner.meet = meet
         listener.inner.mute_limit = 0.05
-        with standpipe.dial(name, timeout=300) as client:
->>>>>>> pyconn
+        with standpipe.connect(name, timeout=300) as client:
             with pytest.raises(TimeoutError):
                 listener.accept(1)
             assert listener.refused == 1
@@ -164,17 +149,10 @@ def test_mute_clients_do_not_keep_others_out(name: str, monkeypatch: pytest.Monk
         listener.inner.mute_limit = 0.3
         quiet = []
         for _ in range(mute + 1):
-<<<<<<< HEAD
-            quiet.append(standpipe.connect(name, timeout=20))
+            quiet.append(standpipe.connect(name, timeout=300))
             with pytest.raises(TimeoutError):
                 listener.accept(0.01)
-        with standpipe.connect(name, timeout=20) as client:
-=======
-            quiet.append(standpipe.dial(name, timeout=300))
-            with pytest.raises(TimeoutError):
-                listener.accept(0.01)
-        with standpipe.dial(name, timeout=300) as client:
->>>>>>> pyconn
+        with standpipe.connect(name, timeout=300) as client:
             client.send([b"x"])
             with listener.accept(300) as server:
                 assert receive(server, 1) == b"x"
@@ -226,11 +204,7 @@ def test_over_processes(name: str) -> None:
     code = f"""
 import standpipe, sys
 from standpipe import mem
-<<<<<<< HEAD
-with standpipe.connect({name!r}, timeout=30) as conn:
-=======
-with standpipe.dial({name!r}, timeout=300) as conn:
->>>>>>> pyconn
+with standpipe.connect({name!r}, timeout=300) as conn:
     made = mem.Segment.create(4096)
     made.view[:5] = b"child"
     handle = made.take()
