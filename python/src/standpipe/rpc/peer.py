@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
@@ -77,8 +78,11 @@ class Peer:
         self._over = threading.Event()
         self._parked = Sleeper()
         self._reader: threading.Thread | None = None
-        self.inline = 0  # handlers that the reader has run
-        self.aside = False  # the reader runs one, and nobody reads for it
+        # Of a server: what its reader runs itself, how many that were, and that it does, by that number, while nobody
+        # reads.
+        self.inline: deque[Served] = deque()
+        self.ran = 0
+        self.aside = 0
 
     # Reading. Who has the turn calls these.
 
@@ -114,7 +118,7 @@ class Peer:
         try:
             session.fed(n, self._conn.take_handles() if self._shares else ())
             receive = self.calls.receive
-            while (m := session.next()) is not None:
+            while not session.empty and (m := session.next()) is not None:
                 if m.buffers and self._shares:
                     self.channel.start()  # which tells of their release
                 served = receive(m)
@@ -290,7 +294,7 @@ class Peer:
         end.
         """
         codec = codec or self._codec
-        convert = converter(returns)
+        convert = None if returns is Any else converter(returns)
         deadline = None if timeout is None else monotonic() + timeout
         buffers: list[Buffer] = []
         name = method_bytes(method)
@@ -301,7 +305,8 @@ class Peer:
         assert isinstance(call, Call)
         try:
             left = 0 if deadline is None else max(int((deadline - monotonic()) * 1e9), 1)
-            head = open_head(call.number, VALUE, calls.codec_place(codec), name, left, meta)
+            place = 0 if codec is self._codec else calls.codec_place(codec)
+            head = open_head(call.number, VALUE, place, name, left, meta)
             if buffers:
                 self._send_buffers(call, buffers, (head, data), deadline)
             else:
@@ -336,7 +341,9 @@ class Peer:
             turn.changes += 1
             try:
                 while not call.done:
-                    self.read(None)
+                    self.read_only(None)
+                    if self._runs:
+                        self._run_elsewhere()
             finally:
                 turn.give()
             return True

@@ -20,7 +20,7 @@ from .context import context
 from .describe import describe
 from .error import Code, Error, code_of
 from .flow import release_all
-from .method import Method, clock
+from .method import Method, Pace, clock
 from .options import Options, method_bytes
 from .peer import Peer
 from .pool import Pool
@@ -201,36 +201,44 @@ class Server(Methods):
 
     def read_on(self, peer: Peer) -> None:
         """Reads from a peer until the end, or until another thread does."""
-        while peer.error is None:
-            if not peer.turn.take():
-                return
-            run = None
+        while peer.error is None and peer.turn.take():
             try:
-                while peer.error is None:
-                    peer.read_only(None)
-                    runs = peer.take_runs()
-                    if not runs:
-                        continue
-                    run = runs.pop() if runs[-1].route.pace.quick and runs[-1].stream is None else None
-                    for served in runs:
-                        if served.stream is None and served.route.pace.brisk and served.route.pace.quick:
-                            self.run(peer, served)
-                        else:
-                            self.run_elsewhere(peer, served)
-                    if run is not None:
-                        break
+                mine = self._receive(peer)
             finally:
-                if run is not None:
-                    peer.inline += 1  # before others may have the turn: see _Watch
-                    peer.aside = True
-                    self._watch.look(peer)
                 peer.turn.give()
-            if run is None:
+            try:
+                while True:
+                    served = peer.inline.popleft()
+                    peer.ran += 1
+                    self.run(peer, served, len(peer.inline) == 0)
+            except IndexError:
+                pass  # all have run, here or elsewhere
+            if peer.aside == mine:
+                peer.aside = 0
+        if peer.error is not None:
+            with self._lock:
+                self._peers.discard(peer)
+
+    def _receive(self, peer: Peer) -> int:
+        """Receives until there is something for the reader itself to run, or the end. The turn is held. It returns by
+        what number the reader has put it aside.
+        """
+        while peer.error is None:
+            peer.read_only(None)
+            runs = peer.take_runs()
+            last = len(runs) - 1
+            for i, served in enumerate(runs):
+                pace: Pace = served.route.pace
+                if served.stream is None and pace.quick and (i == last or pace.brisk):
+                    peer.inline.append(served)
+                else:
+                    self.run_elsewhere(peer, served)
+            if peer.inline:
                 break
-            self.run(peer, run)
-            peer.aside = False
-        with self._lock:
-            self._peers.discard(peer)
+        peer.ran += 1
+        peer.aside = peer.ran  # before others may have the turn: see _Watch
+        self._watch.look(peer)
+        return peer.aside
 
     def run_elsewhere(self, peer: Peer, served: Served) -> None:
         """Runs a handler in a thread of its own."""
@@ -238,8 +246,8 @@ class Server(Methods):
 
     # Handlers.
 
-    def run(self, peer: Peer, served: Served) -> None:
-        """Runs a handler, and answers."""
+    def run(self, peer: Peer, served: Served, flush: bool = True) -> None:
+        """Runs a handler, and answers. Without flush the answer is written with the next one."""
         method: Method = served.route
         token = context.set((peer, served))
         start = clock()
@@ -260,7 +268,8 @@ class Server(Methods):
                 peer.channel.hush(True)
                 release_all([b for b in served.buffers if not b.kept])
                 peer.channel.hush(False)
-            peer.channel.flush()
+            if flush:
+                peer.channel.flush()
 
     def _unary(self, peer: Peer, served: Served, method: Method) -> None:
         value = method.invoke(method.argument(served.codec, served.value, served.buffers))
@@ -431,13 +440,27 @@ class _Watch:
             self._wake.clear()
             stuck, moved = self._round()
             for peer in stuck:
-                assert peer.server is not None
-                self._pool.submit(partial(peer.server.read_on, peer))
+                self._help(peer)
             pause = min(2 * pause, _MOST_TICK) if moved and not stuck else _TICK
             idle = 0 if moved or stuck else idle + 1
             if idle > _IDLE_TICKS:
                 idle = 0
                 self._asleep = True
+                if any(peer.aside for peer in list(self._peers)):  # it came before it could see that
+                    self._asleep = False
+
+    def _help(self, peer: Peer) -> None:
+        """A handler takes long: what waits behind it goes elsewhere, what was answered before it is written, and
+        another thread reads.
+        """
+        assert peer.server is not None
+        try:
+            while True:
+                peer.server.run_elsewhere(peer, peer.inline.popleft())
+        except IndexError:
+            pass
+        peer.channel.post()
+        self._pool.submit(partial(peer.server.read_on, peer))
 
     def _round(self) -> tuple[list[Peer], bool]:
         stuck, moved = [], False
@@ -445,11 +468,11 @@ class _Watch:
             for peer, seen in list(self._peers.items()):
                 if peer.error is not None:
                     del self._peers[peer]
-                elif peer.inline != seen:
-                    self._peers[peer] = peer.inline
+                elif peer.ran != seen:
+                    self._peers[peer] = peer.ran
                     moved = True
                 elif peer.aside:
-                    peer.aside = False
+                    peer.aside = 0
                     stuck.append(peer)
         return stuck, moved
 
