@@ -78,11 +78,10 @@ class Peer:
         self._over = threading.Event()
         self._parked = Sleeper()
         self._reader: threading.Thread | None = None
-        # Of a server: what its reader runs itself, how many that were, and that it does, by that number, while nobody
-        # reads.
+        # Of a server: what its reader runs itself, how many that were, and something while it does and nobody reads.
         self.inline: deque[Served] = deque()
         self.ran = 0
-        self.aside = 0
+        self.aside: list[None] = []
 
     # Reading. Who has the turn calls these.
 

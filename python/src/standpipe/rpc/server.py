@@ -201,9 +201,10 @@ class Server(Methods):
 
     def read_on(self, peer: Peer) -> None:
         """Reads from a peer until the end, or until another thread does."""
-        while peer.error is None and peer.turn.take():
+        while peer.error is None:
+            peer.turn.take_soon()  # from another reader, or from a handler that waits for an answer of the peer
             try:
-                mine = self._receive(peer)
+                self._receive(peer)
             finally:
                 peer.turn.give()
             try:
@@ -213,15 +214,16 @@ class Server(Methods):
                     self.run(peer, served, len(peer.inline) == 0)
             except IndexError:
                 pass  # all have run, here or elsewhere
-            if peer.aside == mine:
-                peer.aside = 0
-        if peer.error is not None:
-            with self._lock:
-                self._peers.discard(peer)
+            try:
+                peer.aside.pop()
+            except IndexError:
+                return  # another thread reads
+        with self._lock:
+            self._peers.discard(peer)
 
-    def _receive(self, peer: Peer) -> int:
-        """Receives until there is something for the reader itself to run, or the end. The turn is held. It returns by
-        what number the reader has put it aside.
+    def _receive(self, peer: Peer) -> None:
+        """Receives until there is something for the reader itself to run, or the end, and puts the turn aside. The turn is
+        held.
         """
         while peer.error is None:
             peer.read_only(None)
@@ -236,9 +238,8 @@ class Server(Methods):
             if peer.inline:
                 break
         peer.ran += 1
-        peer.aside = peer.ran  # before others may have the turn: see _Watch
+        peer.aside.append(None)  # before others may have the turn: see _Watch
         self._watch.look(peer)
-        return peer.aside
 
     def run_elsewhere(self, peer: Peer, served: Served) -> None:
         """Runs a handler in a thread of its own."""
@@ -472,7 +473,10 @@ class _Watch:
                     self._peers[peer] = peer.ran
                     moved = True
                 elif peer.aside:
-                    peer.aside = 0
+                    try:
+                        peer.aside.pop()
+                    except IndexError:
+                        continue  # its reader has just come back
                     stuck.append(peer)
         return stuck, moved
 
