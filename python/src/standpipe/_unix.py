@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 assert sys.platform != "win32"
@@ -34,7 +34,7 @@ Part = bytes | bytearray | memoryview
 
 MAX_HANDLES = 64  # that go at once, and that may wait to be taken
 _MAX_PARTS = 1024  # IOV_MAX of Linux, macOS and FreeBSD
-_SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _CONTROL = socket.CMSG_SPACE(MAX_HANDLES * 4)
 _SO_NOSIGPIPE = 0x1022  # <sys/socket.h> of macOS
@@ -101,17 +101,16 @@ class Endpoint(Closing):
             self._sending = True
             if self.closed:
                 raise ClosedError()
-            control = _rights(handles, parts)
-            for i in range(0, len(parts), _MAX_PARTS):
-                left = parts[i : i + _MAX_PARTS] if i or len(parts) > _MAX_PARTS else parts
+            control = rights(handles, parts)
+            for left in batches(parts):
                 while left:
-                    n = self.sock.sendmsg(left, control, _SEND_FLAGS)
+                    n = self.sock.sendmsg(left, control, SEND_FLAGS)
                     control = ()
-                    left = _rest(left, n)
+                    left = rest(left, n)
         except OSError as e:
             if self.closed:
                 raise ClosedError() from None
-            raise _send_error(e) from None
+            raise send_error(e) from None
         except (ValueError, TypeError):  # of the arguments, before anything was sent
             raise
         except BaseException:
@@ -132,7 +131,7 @@ class Endpoint(Closing):
             while True:
                 self._wait(timeout)
                 taking = True
-                n = self._receive(buffer)
+                n = self.receive_now(buffer)
                 if n >= 0:
                     return n
                 taking = False
@@ -150,8 +149,6 @@ class Endpoint(Closing):
 
     def _wait(self, timeout: float | None) -> None:
         """Wait until there may be something to receive. To be interrupted here does no harm."""
-        if self._cut is not None:
-            raise self._cut
         if self._waker is None:
             self._waker = Waker()
             self._poll.register(self._waker.fd, select.POLLIN)
@@ -163,8 +160,10 @@ class Endpoint(Closing):
                 self._waker.clear()
             raise Interrupted()
 
-    def _receive(self, buffer: memoryview) -> int:
-        """Take what has come; -1: nothing, after all."""
+    def receive_now(self, buffer: memoryview) -> int:
+        """Take what has come; -1: nothing."""
+        if self._cut is not None:
+            raise self._cut
         try:
             n, control, flags, _ = self.sock.recvmsg_into((buffer,), _CONTROL, _RECEIVE_FLAGS)
         except OSError as e:
@@ -221,7 +220,14 @@ class Endpoint(Closing):
             os.close(fd)
 
 
-def _rights(handles: Sequence[int], parts: Sequence[Part]) -> Sequence[tuple[int, int, array.array[int]]]:
+def batches(parts: Sequence[Part]) -> Iterable[Sequence[Part]]:
+    """As many parts at once as the system takes."""
+    if len(parts) <= _MAX_PARTS:
+        return (parts,)
+    return (parts[i : i + _MAX_PARTS] for i in range(0, len(parts), _MAX_PARTS))
+
+
+def rights(handles: Sequence[int], parts: Sequence[Part]) -> Sequence[tuple[int, int, array.array[int]]]:
     if not handles:
         return ()
     if len(handles) > MAX_HANDLES:
@@ -231,7 +237,7 @@ def _rights(handles: Sequence[int], parts: Sequence[Part]) -> Sequence[tuple[int
     return ((socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handles)),)
 
 
-def _rest(parts: Sequence[Part], n: int) -> list[Part]:
+def rest(parts: Sequence[Part], n: int) -> list[Part]:
     """What is left of parts behind n bytes."""
     for i, part in enumerate(parts):
         size = len(part) if not isinstance(part, memoryview) else part.nbytes
@@ -252,7 +258,7 @@ def received_handles(control: list[tuple[int, int, bytes]]) -> list[int]:
     return fds.tolist()
 
 
-def _send_error(e: OSError) -> OSError:
+def send_error(e: OSError) -> OSError:
     if e.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
         return BrokenPipeError(errno.EPIPE, "the peer has gone")
     return e

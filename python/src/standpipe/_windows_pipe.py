@@ -35,7 +35,7 @@ Part = bytes | bytearray | memoryview
 _MOST = 1 << 20  # bytes of one call, so that the kernel need not charge the whole of a large one to the process's quota
 _SLICE = 0.05  # seconds after which the main thread, which may wait for nothing else, looks for Ctrl-C
 
-_GONE = {  # the other end is closed, or its process is dead, or the server threw the client out
+GONE = {  # the other end is closed, or its process is dead, or the server threw the client out
     api.ERROR_BROKEN_PIPE,
     api.ERROR_NO_DATA,
     api.ERROR_PIPE_NOT_CONNECTED,
@@ -55,13 +55,24 @@ class Operation:
         self._overlapped = Overlapped()
         self._memory: object = None
 
-    def start(self, pipe: int, call: Callable[[object], int], memory: object) -> None:
-        """Make the call, which is given the Overlapped.
+    @property
+    def address(self) -> int:
+        """Of the Overlapped, by which a completion port tells of its end."""
+        return ctypes.addressof(self._overlapped)
+
+    def start(self, call: Callable[[object], int], memory: object) -> None:
+        """Make the call, which is given the Overlapped, and moves bytes from or to the memory.
 
         Also of a call that has ended at once, result is to be asked.
         """
+        self.prepare(memory)
+        self.go(call)
+
+    def prepare(self, memory: object) -> None:
         self._overlapped = Overlapped(event=self.event)
         self._memory = memory
+
+    def go(self, call: Callable[[object], int]) -> None:
         self.flying = True
         if not call(byref(self._overlapped)):
             code = ctypes.get_last_error()
@@ -89,6 +100,9 @@ class Operation:
             if e.winerror == api.ERROR_OPERATION_ABORTED:
                 return 0
             raise
+
+    def close(self) -> None:
+        api.close_handle(self.event)
 
 
 class Endpoint(Closing):
@@ -145,14 +159,14 @@ class Endpoint(Closing):
             self._sending = True
             if self.closed:
                 raise ClosedError()
-            for chunk in _chunks(parts):
+            for chunk in chunks(parts):
                 while done < len(chunk):
                     done += self._write(chunk[done:] if done else chunk)
                 done = 0
         except OSError as e:
             if self.closed:
                 raise ClosedError() from None
-            if e.winerror in _GONE:
+            if e.winerror in GONE:
                 raise BrokenPipeError(errno.EPIPE, "the peer has gone") from None
             raise
         except (ValueError, TypeError):  # of the arguments
@@ -169,7 +183,7 @@ class Endpoint(Closing):
 
     def _write(self, chunk: bytes) -> int:
         w = self.writing
-        w.start(self.pipe, lambda overlapped: kernel32.WriteFile(self.pipe, chunk, len(chunk), None, overlapped), chunk)
+        w.start(lambda overlapped: kernel32.WriteFile(self.pipe, chunk, len(chunk), None, overlapped), chunk)
         wait([w.event, self._stop], None)
         return w.cancel(self.pipe) if self.closed else w.result(self.pipe)
 
@@ -205,7 +219,7 @@ class Endpoint(Closing):
         except OSError as e:
             if self.closed:
                 raise ClosedError() from None
-            if e.winerror in _GONE:
+            if e.winerror in GONE:
                 return 0
             raise
         except BaseException:
@@ -222,9 +236,7 @@ class Endpoint(Closing):
     def start_read(self, buffer: memoryview) -> None:
         room = ctypes.c_char.from_buffer(buffer)
         size = min(len(buffer), _MOST)
-        self.reading.start(
-            self.pipe, lambda overlapped: kernel32.ReadFile(self.pipe, byref(room), size, None, overlapped), room
-        )
+        self.reading.start(lambda overlapped: kernel32.ReadFile(self.pipe, byref(room), size, None, overlapped), room)
 
     def _settle(self, operation: Operation) -> int:
         """End what still flies, where its wait was interrupted: how many bytes it has moved."""
@@ -248,14 +260,14 @@ class Endpoint(Closing):
         """Wait for a client, without waiting here: reading.event is set when one has come."""
         while True:
             try:
-                self.reading.start(self.pipe, lambda overlapped: kernel32.ConnectNamedPipe(self.pipe, overlapped), None)
+                self.reading.start(lambda overlapped: kernel32.ConnectNamedPipe(self.pipe, overlapped), None)
                 return
             except OSError as e:
-                if e.winerror == api.ERROR_PIPE_CONNECTED or (e.winerror in _GONE and self._unread()):
+                if e.winerror == api.ERROR_PIPE_CONNECTED or (e.winerror in GONE and self._unread()):
                     self._here = True  # the client was quicker
                     kernel32.SetEvent(self.reading.event)
                     return
-                if e.winerror not in _GONE:
+                if e.winerror not in GONE:
                     raise
             kernel32.DisconnectNamedPipe(self.pipe)
 
@@ -273,7 +285,7 @@ class Endpoint(Closing):
             if e.winerror == api.ERROR_OPERATION_ABORTED:  # by the end of the thread that began to wait
                 self.await_client()
                 return False
-            if e.winerror not in _GONE:
+            if e.winerror not in GONE:
                 raise
             self._here = self._unread() > 0  # what it wrote before it went counts
             if not self._here:
@@ -302,8 +314,10 @@ class Endpoint(Closing):
         for operation in (self.reading, self.writing):
             self._settle(operation)
         api.close_handle(self.pipe)
-        for event in (self.reading.event, self.writing.event, self._wake, self._stop):
-            api.close_handle(event)
+        self.reading.close()
+        self.writing.close()
+        api.close_handle(self._wake)
+        api.close_handle(self._stop)
 
     # Handles.
 
@@ -342,7 +356,7 @@ def wait(handles: list[int], timeout: float | None) -> int | None:
             return found
 
 
-def _chunks(parts: Sequence[Part]) -> Iterator[bytes]:
+def chunks(parts: Sequence[Part]) -> Iterator[bytes]:
     """The bytes of the parts, as calls to the kernel take them: few of them, and none too large."""
     small: list[memoryview] = []
     size = 0

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from .addr import SHARED, Addr, parse_addr
@@ -90,8 +90,9 @@ class Listener:
 
         Whom the kernel kept out is not seen here.
         """
+        self.released: Callable[[], None] = lambda: None  # is called when a connection was closed
         self._guard = guard
-        self._listener = listener
+        self.inner = listener  # without policy and limit
         self._limit = max_conns
         self._state = threading.Condition()  # guards the rest
         self._closed = False
@@ -110,19 +111,32 @@ class Listener:
             with self._state:
                 if not self._state.wait_for(self._may_go_on, _left(deadline)):
                     raise TimeoutError(errno.ETIMEDOUT, "max_conns connections are open, and none was closed in time")
-                if self._closed:
-                    raise ClosedError()
-                if self._parked:
-                    self._open += 1
-                    return Conn(*self._parked.popleft(), self.addr, self._release)
+                conn = self.take()
+                if conn is not None:
+                    return conn
                 self._inside += 1
             try:
-                self.park(self._listener.accept(_left(deadline)))
+                self.park(self.inner.accept(_left(deadline)))
             finally:
                 self._leave()
 
+    def take(self) -> Conn | None:
+        """A client that is admitted, and that there is room for; None: there is none."""
+        with self._state:
+            if self._closed:
+                raise ClosedError()
+            if not self._parked or self.crowded:
+                return None
+            self._open += 1
+            return Conn(*self._parked.popleft(), self.addr, self._release)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a client waits until a connection is closed: max_conns are open."""
+        return bool(self._parked) and 0 < self._limit <= self._open
+
     def _may_go_on(self) -> bool:
-        return self._closed or not self._parked or not self._limit or self._open < self._limit
+        return self._closed or not self.crowded
 
     def park(self, end: _system.Endpoint) -> None:
         """Keep a client that is admitted for accept, and turn away one that is not."""
@@ -150,12 +164,13 @@ class Listener:
 
     def _finish(self) -> None:
         if self._closed and self._inside == 0:
-            self._listener.give_up()
+            self.inner.give_up()
 
     def _release(self) -> None:
         with self._state:
             self._open -= 1
             self._state.notify_all()
+        self.released()
 
     def close(self) -> None:
         """Stop listening and free the name, before it returns. Those who wait in accept get ClosedError.
@@ -170,7 +185,7 @@ class Listener:
             for end, _ in self._parked:
                 end.close()
             self._parked.clear()
-            self._listener.stop()
+            self.inner.stop()
             self._finish()
             self._state.notify_all()
 

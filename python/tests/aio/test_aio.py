@@ -14,7 +14,7 @@ import pytest
 import standpipe
 from standpipe import Buffer, Code, Error, aio, current
 
-from .conn import AsyncConn
+from standpipe.aio._conn import AsyncConn
 
 ended: list[str] = []
 

@@ -109,7 +109,7 @@ def test_a_client_that_must_speak_first(name: str, monkeypatch: pytest.MonkeyPat
         Endpoint.meet(end)
 
     with standpipe.listen(name, backlog=1) as listener:
-        listener._listener.meet = meet
+        listener.inner.meet = meet
         with standpipe.connect(name, timeout=20) as client:
             with pytest.raises(TimeoutError):
                 listener.accept(0.05)
@@ -126,8 +126,8 @@ def test_a_client_that_never_speaks_is_refused(name: str) -> None:
         raise api.error_of(api.ERROR_CANNOT_IMPERSONATE, "a test")
 
     with standpipe.listen(name, backlog=1) as listener:
-        listener._listener.meet = meet
-        listener._listener.mute_limit = 0.05
+        listener.inner.meet = meet
+        listener.inner.mute_limit = 0.05
         with standpipe.connect(name, timeout=20) as client:
             with pytest.raises(TimeoutError):
                 listener.accept(1)
@@ -145,8 +145,8 @@ def test_mute_clients_do_not_keep_others_out(name: str, monkeypatch: pytest.Monk
         Endpoint.meet(end)
 
     with standpipe.listen(name, backlog=2) as listener:
-        listener._listener.meet = meet
-        listener._listener.mute_limit = 0.3
+        listener.inner.meet = meet
+        listener.inner.mute_limit = 0.3
         quiet = []
         for _ in range(mute + 1):
             quiet.append(standpipe.connect(name, timeout=20))
