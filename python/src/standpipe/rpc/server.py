@@ -222,8 +222,8 @@ class Server(Methods):
             self._peers.discard(peer)
 
     def _receive(self, peer: Peer) -> None:
-        """Receives until there is something for the reader itself to run, or the end, and puts the turn aside. The turn is
-        held.
+        """Receives until there is something for the reader itself to run, or the end, and puts the turn, which is held,
+        aside.
         """
         while peer.error is None:
             peer.read_only(None)
