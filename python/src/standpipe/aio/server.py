@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..msg.buffer import Buffer
 from ..msg.error import TooLargeError
-from ..rpc.calls import Served
+from ..rpc.call import Served
 from ..rpc.context import context
 from ..rpc.error import Code, Error
 from ..rpc.flow import release_all

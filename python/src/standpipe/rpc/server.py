@@ -7,7 +7,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from time import monotonic, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ..msg.buffer import Buffer
 from ..msg.error import TooLargeError
 from ..msg.session import Data
-from .calls import Served
+from .call import Served
 from .context import context
 from .describe import describe
 from .error import Code, Error, code_of
@@ -25,6 +24,7 @@ from .options import Options, method_bytes
 from .peer import Peer
 from .pool import Pool
 from .stream import Stream
+from .watch import Watch
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("standpipe")
 
-_TICK = 0.001  # seconds from one look at handlers that the reader runs to the next, at least,
-_MOST_TICK = 0.008  # and at most: while all goes well
-_IDLE_TICKS = 50  # looks without anything to see, until there are no more
 _DRAIN = 5.0  # seconds
 _LOOK = 0.01  # seconds from one look to the next whether handlers have ended
 
@@ -116,7 +113,7 @@ class Server(Methods):
         self._peers: set[Peer] = set()
         self._servings: list[Serving] = []
         self._closed = False
-        self._watch = _Watch(self._pool)
+        self._watch = Watch(self._pool)
 
     def serve(self, name: str, *, policy: Policy | None = None, drain: float = _DRAIN, **listen: Any) -> None:
         """Serves on a name until close() is called, or an exception such as KeyboardInterrupt comes: then it closes,
@@ -238,7 +235,7 @@ class Server(Methods):
             if peer.inline:
                 break
         peer.ran += 1
-        peer.aside.append(None)  # before others may have the turn: see _Watch
+        peer.aside.append(None)  # before others may have the turn: see Watch
         self._watch.look(peer)
 
     def run_elsewhere(self, peer: Peer, served: Served) -> None:
@@ -405,84 +402,3 @@ class Serving:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Watch:
-    """Sees to it that somebody reads where the reader runs a handler that takes long. It looks only while there is
-    something to see.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._peers: dict[Peer, int] = {}
-        self._asleep = True
-        self._wake = threading.Event()
-        self._closed = False
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def look(self, peer: Peer) -> None:
-        """The reader of a peer is about to run a handler."""
-        if peer not in self._peers:
-            with self._lock:
-                self._peers[peer] = 0
-        if self._asleep:
-            with self._lock:
-                self._asleep = False
-                if self._thread is None and not self._closed:
-                    self._thread = threading.Thread(target=self._work, name="standpipe-watch", daemon=True)
-                    self._thread.start()
-            self._wake.set()
-
-    def _work(self) -> None:
-        pause, idle = _TICK, 0
-        while not self._closed:
-            self._wake.wait(pause if not self._asleep else None)
-            self._wake.clear()
-            stuck, moved = self._round()
-            for peer in stuck:
-                self._help(peer)
-            pause = min(2 * pause, _MOST_TICK) if moved and not stuck else _TICK
-            idle = 0 if moved or stuck else idle + 1
-            if idle > _IDLE_TICKS:
-                idle = 0
-                self._asleep = True
-                if any(peer.aside for peer in list(self._peers)):  # it came before it could see that
-                    self._asleep = False
-
-    def _help(self, peer: Peer) -> None:
-        """A handler takes long: what waits behind it goes elsewhere, what was answered before it is written, and
-        another thread reads.
-        """
-        assert peer.server is not None
-        try:
-            while True:
-                peer.server.run_elsewhere(peer, peer.inline.popleft())
-        except IndexError:
-            pass
-        peer.channel.post()
-        self._pool.submit(partial(peer.server.read_on, peer))
-
-    def _round(self) -> tuple[list[Peer], bool]:
-        stuck, moved = [], False
-        with self._lock:
-            for peer, seen in list(self._peers.items()):
-                if peer.error is not None:
-                    del self._peers[peer]
-                elif peer.ran != seen:
-                    self._peers[peer] = peer.ran
-                    moved = True
-                elif peer.aside:
-                    try:
-                        peer.aside.pop()
-                    except IndexError:
-                        continue  # its reader has just come back
-                    stuck.append(peer)
-        return stuck, moved
-
-    def close(self) -> None:
-        self._closed = True
-        self._asleep = False
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
