@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -125,6 +126,11 @@ class Conn:
         def fileno(self) -> int:
             """The socket, for select and the like; it must not be read or written."""
             return self._end.fileno()
+
+    def __del__(self) -> None:
+        if not self.closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        self.close()
 
     def __enter__(self) -> Conn:
         return self

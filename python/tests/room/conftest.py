@@ -74,7 +74,7 @@ SLACK = {"handles": 3}
 
 
 def eventually(condition: Callable[[], bool], wanted: str, found: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, f"wanted: {wanted}; found: {found()}"
         time.sleep(0.01)
@@ -121,7 +121,7 @@ def background() -> Iterator[Background]:
 
     yield run
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
         assert not thread.is_alive(), "a thread hangs"
     if errors:
         raise errors[0]

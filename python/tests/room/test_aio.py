@@ -27,7 +27,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     def run(body: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.SelectorEventLoop() if request.param == "selector" else asyncio.new_event_loop()
         try:
-            loop.run_until_complete(asyncio.wait_for(body(), 60))
+            loop.run_until_complete(asyncio.wait_for(body(), 600))
             assert not asyncio.all_tasks(loop)
         finally:
             loop.run_until_complete(loop.shutdown_asyncgens())
@@ -48,7 +48,7 @@ async def receive(conn: AsyncConn, n: int) -> bytes:
 
 
 async def connect(listener: AsyncListener) -> tuple[AsyncConn, AsyncConn]:
-    return await asyncio.gather(dial(listener.addr.name, timeout=20), listener.accept())
+    return await asyncio.gather(dial(listener.addr.name, timeout=300), listener.accept())
 
 
 def test_pipe(run: Run) -> None:
@@ -193,7 +193,7 @@ def test_wait_and_serve(run: Run, name: str) -> None:
                     listener.close()
 
         server = asyncio.ensure_future(serve())
-        async with await dial(name, wait=True, timeout=20) as conn:
+        async with await dial(name, wait=True, timeout=300) as conn:
             assert await receive(conn, 1) == b"x"
         await server
         with pytest.raises(NoServerError):
@@ -251,7 +251,7 @@ def test_server_that_is_not_admitted(run: Run, name: str) -> None:
             coming = asyncio.ensure_future(listener.accept())
             stranger = "S-1-5-21-1-2-3-4" if listener.addr.network == "pipe" else "54321"
             with pytest.raises(WrongServerError):
-                await dial(name, policy=Policy.user(stranger), timeout=20)
+                await dial(name, policy=Policy.user(stranger), timeout=300)
             async with await coming as conn:
                 assert await receive(conn, 1) == b""
 
@@ -274,7 +274,7 @@ def test_a_crowd(run: Run, name: str) -> None:
                     answers.append(asyncio.ensure_future(answer(conn)))
 
             async def use(n: int) -> None:
-                async with await dial(name, timeout=40) as conn:
+                async with await dial(name, timeout=300) as conn:
                     await conn.send([f"{n:03}".encode()])
                     assert await receive(conn, 3) == f"{n:03}".encode()
 
@@ -292,7 +292,7 @@ def test_threads_at_the_other_end(run: Run, name: str) -> None:
         async with await listen(name) as listener:
 
             def client() -> None:
-                with standpipe.connect(name, timeout=20) as conn:
+                with standpipe.connect(name, timeout=300) as conn:
                     conn.send([b"from a thread"])
                     conn.recv_into(memoryview(bytearray(1)))
 

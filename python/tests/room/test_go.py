@@ -50,10 +50,10 @@ def test_go_serves_the_name(command: str, name: str) -> None:
 
 def test_python_serves_the_name(command: str, name: str) -> None:
     with standpipe.listen(name) as listener:
-        done = subprocess.run([command, "serve", name], capture_output=True, timeout=60)
+        done = subprocess.run([command, "serve", name], capture_output=True, timeout=300)
         assert done.returncode == 1 and b"in use" in done.stderr
         if sys.platform != "win32":
-            done = subprocess.run([command, "list"], capture_output=True, timeout=60)
+            done = subprocess.run([command, "list"], capture_output=True, timeout=300)
             assert listener.addr.name in done.stdout.decode()
     with go_server(command, name):
         pass
@@ -63,7 +63,7 @@ def test_go_connects(command: str, name: str, background: Background) -> None:
     with standpipe.listen(name) as listener:
 
         def serve() -> None:
-            with listener.accept(30) as conn:
+            with listener.accept(300) as conn:
                 conn.send([receive(conn, 5).upper()])
                 assert receive(conn, 1) == b""
 
@@ -82,13 +82,17 @@ def test_connecting_to_go(command: str, name: str) -> None:
     )
     assert server.stdin is not None and server.stdout is not None and server.stderr is not None
     with server, server.stdin, server.stdout, server.stderr:
+<<<<<<< HEAD
         with standpipe.connect(name, wait=True, timeout=30) as conn:
+=======
+        with standpipe.connect(name, wait=True, timeout=300) as conn:
+>>>>>>> pyconn
             conn.send([b"hello"])
             assert server.stdout.read(5) == b"hello"
             server.stdin.write(b"hi")
             server.stdin.flush()
             assert receive(conn, 2) == b"hi"
-        server.wait(30)
+        server.wait(300)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes keep no dead names")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 
@@ -17,9 +18,13 @@ from .test_conn import receive, waits
 def connect(listener: standpipe.Listener) -> tuple[Conn, Conn]:
     """Both ends of a new connection: the client's and the server's."""
     got: list[Conn] = []
-    thread = threading.Thread(target=lambda: got.append(listener.accept(20)))
+    thread = threading.Thread(target=lambda: got.append(listener.accept(300)))
     thread.start()
+<<<<<<< HEAD
     client = standpipe.connect(listener.addr.name, timeout=20)
+=======
+    client = standpipe.connect(listener.addr.name, timeout=300)
+>>>>>>> pyconn
     thread.join()
     return client, got[0]
 
@@ -48,12 +53,16 @@ def test_nobody_listens(name: str) -> None:
 def test_wait(name: str, background: Background) -> None:
     def serve() -> None:
         time.sleep(0.05)
-        with standpipe.listen(name) as listener, listener.accept(20) as conn:
+        with standpipe.listen(name) as listener, listener.accept(300) as conn:
             conn.send([b"x"])
             assert receive(conn, 1) == b""
 
     background(serve)
+<<<<<<< HEAD
     with standpipe.connect(name, wait=True, timeout=20) as conn:
+=======
+    with standpipe.connect(name, wait=True, timeout=300) as conn:
+>>>>>>> pyconn
         assert receive(conn, 1) == b"x"
 
 
@@ -109,7 +118,11 @@ def test_iterate(name: str, background: Background) -> None:
 
     background(serve)
     for _ in range(5):
+<<<<<<< HEAD
         with standpipe.connect(name, timeout=20) as conn:
+=======
+        with standpipe.connect(name, timeout=300) as conn:
+>>>>>>> pyconn
             assert receive(conn, 1) == b"x"
     listener.close()
     assert len(served) == 5
@@ -118,11 +131,15 @@ def test_iterate(name: str, background: Background) -> None:
 def test_server_that_is_not_admitted(name: str) -> None:
     with standpipe.listen(name) as listener:
         got: list[Conn] = []
-        thread = threading.Thread(target=lambda: got.append(listener.accept(20)))
+        thread = threading.Thread(target=lambda: got.append(listener.accept(300)))
         thread.start()
         stranger = "S-1-5-21-1-2-3-4" if listener.addr.network == "pipe" else "54321"
         with pytest.raises(WrongServerError):
+<<<<<<< HEAD
             standpipe.connect(name, policy=Policy.user(stranger), timeout=20)
+=======
+            standpipe.connect(name, policy=Policy.user(stranger), timeout=300)
+>>>>>>> pyconn
         thread.join()
         with got[0] as conn:
             assert receive(conn, 1) == b"", "a byte went to a server that is not admitted"
@@ -145,11 +162,15 @@ def test_max_conns(name: str, background: Background) -> None:
     with standpipe.listen(name, max_conns=2) as listener:
         pairs = [connect(listener) for _ in range(2)]
         third: list[Conn] = []
+<<<<<<< HEAD
         dialling = background(lambda: third.append(standpipe.connect(name, timeout=20)))
+=======
+        dialling = background(lambda: third.append(standpipe.connect(name, timeout=300)))
+>>>>>>> pyconn
         with pytest.raises(TimeoutError):
             listener.accept(0.1)
         pairs[0][1].close()
-        with listener.accept(20) as server:
+        with listener.accept(300) as server:
             dialling.join()
             server.send([b"x"])
             assert receive(third[0], 1) == b"x"
@@ -157,6 +178,17 @@ def test_max_conns(name: str, background: Background) -> None:
         for client, server in pairs:
             client.close()
             server.close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_connection_that_is_forgotten_makes_room(name: str) -> None:
+    with standpipe.listen(name, max_conns=1) as listener:
+        client, server = connect(listener)
+        client.close()
+        del server
+        gc.collect()
+        for conn in connect(listener):
+            conn.close()
 
 
 def test_threads_that_end(name: str, background: Background) -> None:
@@ -187,16 +219,20 @@ def test_a_crowd(name: str, background: Background) -> None:
 
         def use(n: int) -> None:
             word = f"{n:03}".encode()
+<<<<<<< HEAD
             with standpipe.connect(name, timeout=30) as conn:
+=======
+            with standpipe.connect(name, timeout=300) as conn:
+>>>>>>> pyconn
                 conn.send([word])
                 assert receive(conn, 3) == word
 
         clients = [background(use, n) for n in range(60)]
         for t in clients:
-            t.join(40)
+            t.join(300)
         listener.close()
         for t in servers:
-            t.join(10)
+            t.join(300)
 
 
 def test_come_and_go(name: str, background: Background) -> None:
@@ -212,8 +248,13 @@ def test_come_and_go(name: str, background: Background) -> None:
 
         background(serve)
         for _ in range(50):
+<<<<<<< HEAD
             standpipe.connect(name, timeout=20).close()
         with standpipe.connect(name, timeout=20) as conn:
+=======
+            standpipe.connect(name, timeout=300).close()
+        with standpipe.connect(name, timeout=300) as conn:
+>>>>>>> pyconn
             conn.send([b"x"])
             assert receive(conn, 1) == b"y"
         listener.close()

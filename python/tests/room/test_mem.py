@@ -52,7 +52,7 @@ received = mem.Segment.map(made.take(), 4096)
 print("ready", flush=True)
 received.view.obj[0] = 1
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), timeout=300)
     assert done.stdout.startswith(b"ready") and done.returncode not in (0, 1)
 
 

@@ -35,7 +35,7 @@ def run(code: str, user: int, groups: Sequence[int] = (), group: int | None = No
     """Run code as another user; what it prints. It says there how it ended."""
     body = "".join(f"    {line}\n" for line in code.strip().splitlines())
     text = become(user, groups, group) + f"try:\n{body}except Exception as e:\n    print(type(e).__name__)\n"
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment(), timeout=60)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment(), timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -115,7 +115,7 @@ def test_the_superuser_trusts_nobody_else(place: str) -> None:
     code = f"""
 l = standpipe.listen({home + "/s"!r}, policy=standpipe.Policy.anyone())
 print('ready', flush=True)
-l.accept(20)
+l.accept(300)
 """
     command = [sys.executable, "-c", become(ALICE) + code]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment())
