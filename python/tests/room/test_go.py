@@ -82,11 +82,7 @@ def test_connecting_to_go(command: str, name: str) -> None:
     )
     assert server.stdin is not None and server.stdout is not None and server.stderr is not None
     with server, server.stdin, server.stdout, server.stderr:
-<<<<<<< HEAD
-        with standpipe.connect(name, wait=True, timeout=30) as conn:
-=======
         with standpipe.connect(name, wait=True, timeout=300) as conn:
->>>>>>> pyconn
             conn.send([b"hello"])
             assert server.stdout.read(5) == b"hello"
             server.stdin.write(b"hi")

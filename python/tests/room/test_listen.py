@@ -20,11 +20,7 @@ def connect(listener: standpipe.Listener) -> tuple[Conn, Conn]:
     got: list[Conn] = []
     thread = threading.Thread(target=lambda: got.append(listener.accept(300)))
     thread.start()
-<<<<<<< HEAD
-    client = standpipe.connect(listener.addr.name, timeout=20)
-=======
     client = standpipe.connect(listener.addr.name, timeout=300)
->>>>>>> pyconn
     thread.join()
     return client, got[0]
 
@@ -58,11 +54,7 @@ def test_wait(name: str, background: Background) -> None:
             assert receive(conn, 1) == b""
 
     background(serve)
-<<<<<<< HEAD
-    with standpipe.connect(name, wait=True, timeout=20) as conn:
-=======
     with standpipe.connect(name, wait=True, timeout=300) as conn:
->>>>>>> pyconn
         assert receive(conn, 1) == b"x"
 
 
@@ -118,11 +110,7 @@ def test_iterate(name: str, background: Background) -> None:
 
     background(serve)
     for _ in range(5):
-<<<<<<< HEAD
-        with standpipe.connect(name, timeout=20) as conn:
-=======
         with standpipe.connect(name, timeout=300) as conn:
->>>>>>> pyconn
             assert receive(conn, 1) == b"x"
     listener.close()
     assert len(served) == 5
@@ -135,11 +123,7 @@ def test_server_that_is_not_admitted(name: str) -> None:
         thread.start()
         stranger = "S-1-5-21-1-2-3-4" if listener.addr.network == "pipe" else "54321"
         with pytest.raises(WrongServerError):
-<<<<<<< HEAD
-            standpipe.connect(name, policy=Policy.user(stranger), timeout=20)
-=======
             standpipe.connect(name, policy=Policy.user(stranger), timeout=300)
->>>>>>> pyconn
         thread.join()
         with got[0] as conn:
             assert receive(conn, 1) == b"", "a byte went to a server that is not admitted"
@@ -162,11 +146,7 @@ def test_max_conns(name: str, background: Background) -> None:
     with standpipe.listen(name, max_conns=2) as listener:
         pairs = [connect(listener) for _ in range(2)]
         third: list[Conn] = []
-<<<<<<< HEAD
-        dialling = background(lambda: third.append(standpipe.connect(name, timeout=20)))
-=======
         dialling = background(lambda: third.append(standpipe.connect(name, timeout=300)))
->>>>>>> pyconn
         with pytest.raises(TimeoutError):
             listener.accept(0.1)
         pairs[0][1].close()
@@ -219,11 +199,7 @@ def test_a_crowd(name: str, background: Background) -> None:
 
         def use(n: int) -> None:
             word = f"{n:03}".encode()
-<<<<<<< HEAD
-            with standpipe.connect(name, timeout=30) as conn:
-=======
             with standpipe.connect(name, timeout=300) as conn:
->>>>>>> pyconn
                 conn.send([word])
                 assert receive(conn, 3) == word
 
@@ -248,13 +224,8 @@ def test_come_and_go(name: str, background: Background) -> None:
 
         background(serve)
         for _ in range(50):
-<<<<<<< HEAD
-            standpipe.connect(name, timeout=20).close()
-        with standpipe.connect(name, timeout=20) as conn:
-=======
             standpipe.connect(name, timeout=300).close()
         with standpipe.connect(name, timeout=300) as conn:
->>>>>>> pyconn
             conn.send([b"x"])
             assert receive(conn, 1) == b"y"
         listener.close()

@@ -210,13 +210,8 @@ def test_abstract(name: str) -> None:
     with standpipe.listen("@" + name) as listener:
         with pytest.raises(InUseError):
             standpipe.listen("@" + name)
-<<<<<<< HEAD
-        standpipe.connect("@" + name).close()
-        with listener.accept(20) as conn:
-=======
         standpipe.connect("@" + name).close()
         with listener.accept(300) as conn:
->>>>>>> pyconn
             assert receive(conn, 1) == b""
     with pytest.raises(standpipe.NoServerError):
         standpipe.connect("@" + name)
@@ -241,13 +236,8 @@ def test_a_full_queue_is_waited_for(place: str, background: Background) -> None:
         with socket.socket(socket.AF_UNIX) as first:
             first.connect(place + "/s")
             with pytest.raises(TimeoutError, match="queue is full"):
-<<<<<<< HEAD
-                standpipe.connect(place + "/s", timeout=0.05)
-            thread = background(lambda: standpipe.connect(place + "/s", timeout=20).close())
-=======
                 standpipe.connect(place + "/s", timeout=0.05)
             thread = background(lambda: standpipe.connect(place + "/s", timeout=300).close())
->>>>>>> pyconn
             waits(thread)
             s.accept()[0].close()
             thread.join()
