@@ -13,8 +13,7 @@ import pytest
 
 import standpipe
 from standpipe import Buffer, Code, Error, aio, current
-
-from .conn import AsyncConn
+from standpipe.aio._conn import AsyncConn
 
 ended: list[str] = []
 
@@ -252,3 +251,22 @@ async def test_with_threads() -> None:
         async with await aio.attach(AsyncConn(a)) as peer:
             assert await asyncio.gather(*(peer.call("echo", i) for i in range(100))) == list(range(100))
         await asyncio.to_thread(threads.close)
+
+
+async def test_serve(name: str) -> None:
+    server = make_server()
+    serving = asyncio.create_task(server.serve(name))
+    async with aio.dial(name, wait=True, timeout=20) as peer:
+        assert await peer.call("echo", 1) == 1
+        assert peer.identity.pid > 0
+    peer = await aio.dial(name)
+    task = asyncio.create_task(peer.call("hang"))
+    await asyncio.sleep(0.05)
+    await server.close()
+    await serving
+    with pytest.raises(Error):
+        await task
+    await peer.join()
+    await peer.close()
+    with pytest.raises(standpipe.NoServerError):
+        await aio.dial(name)

@@ -292,7 +292,7 @@ def test_threads_at_the_other_end(run: Run, name: str) -> None:
         async with await listen(name) as listener:
 
             def client() -> None:
-                with standpipe.dial(name, timeout=300) as conn:
+                with standpipe.connect(name, timeout=300) as conn:
                     conn.send([b"from a thread"])
                     conn.recv_into(memoryview(bytearray(1)))
 

@@ -408,3 +408,48 @@ def test_protobuf(server: Server, connect: Connect) -> None:
     with pytest.raises(Error) as e:
         peer.call("proto", "abc")
     assert e.value.code is Code.INVALID_ARGUMENT
+
+
+def test_whoever_reads(server: Server) -> None:
+    """A quick method that suddenly blocks, or calls back, in the middle of others, holds up nobody."""
+    gate = threading.Event()
+
+    @server.method
+    def brisk(v: Any) -> Any:
+        if v == "block":
+            gate.wait(20)
+        return current().peer.call("back", 1) if v == "back" else v
+
+    wrong: list[Any] = []
+    with Server() as back:
+
+        @back.method("back")
+        def _(v: int) -> int:
+            return v + 1
+
+        a, b = standpipe.pipe()
+        server.attach(b)
+        with standpipe.attach(a, server=back) as peer:
+            for i in range(100):
+                peer.call("brisk", i)
+
+            def body(n: int) -> None:
+                for i in range(40):
+                    try:
+                        if i % 10 == n % 10:
+                            wrong.append(peer.call("brisk", "block", timeout=0.01))
+                        elif i % 10 == n % 7:
+                            wrong.extend(x for x in [peer.call("brisk", "back", timeout=10)] if x != 2)
+                        else:
+                            wrong.extend(x for x in [peer.call("brisk", i, timeout=10)] if x != i)
+                    except standpipe.DeadlineError:
+                        if i % 10 != n % 10:
+                            wrong.append(i)
+
+            threads = [threading.Thread(target=body, args=(n,)) for n in range(20)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            gate.set()
+    assert not wrong

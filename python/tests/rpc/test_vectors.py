@@ -14,7 +14,8 @@ import pytest
 from standpipe.msg.error import EndOfStream, ProtocolError
 from standpipe.msg.hello import Hello
 from standpipe.msg.session import Session
-from standpipe.rpc.calls import Calls, Served, codec_names
+from standpipe.rpc.call import Served
+from standpipe.rpc.calls import Calls, codec_names
 from standpipe.rpc.codec import CODECS
 from standpipe.rpc.error import Code, Error
 from standpipe.rpc.flow import Ended

@@ -62,7 +62,7 @@ class Dialing:
         self._peer: Peer | None = None
 
     async def _dial(self) -> Peer:
-        from ._conn import dial as connect
+        from ._dial import dial as connect
 
         conn = await connect(self._name, **self._how)
         return await attach(conn, server=self._server, timeout=self._how["timeout"], options=self._options)

@@ -14,7 +14,8 @@ from ..msg.buffer import Buffer
 from ..msg.error import EndOfStream, ProtocolError, TooLargeError
 from ..msg.made import IDLE
 from ..msg.session import Data
-from ..rpc.calls import Call, Calls
+from ..rpc.call import Call
+from ..rpc.calls import Calls
 from ..rpc.codec import Codec
 from ..rpc.describe import understand
 from ..rpc.error import Code, Error

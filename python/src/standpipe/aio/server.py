@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..msg.buffer import Buffer
 from ..msg.error import TooLargeError
-from ..rpc.calls import Served
+from ..rpc.call import Served
 from ..rpc.context import context
 from ..rpc.error import Code, Error
 from ..rpc.flow import release_all
@@ -69,7 +69,7 @@ class Server(Methods):
 
     async def start(self, name: str, *, policy: Policy | None = None, **listen: Any) -> asyncio.Task[None]:
         """serve, but that it returns at once, with the task that accepts."""
-        from ._conn import listen as make
+        from ._listen import listen as make
 
         return self.start_on(await make(name, policy=policy, **listen))
 

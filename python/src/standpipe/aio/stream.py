@@ -19,7 +19,7 @@ from ..rpc.metadata import Metadata
 from ..rpc.typed import Convert, converter, decode
 
 if TYPE_CHECKING:
-    from ..rpc.calls import Served
+    from ..rpc.call import Served
     from .peer import Peer
 
 In = TypeVar("In")

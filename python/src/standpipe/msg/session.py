@@ -142,6 +142,11 @@ class Session:
             self.fed(n, handles)
             rest, handles = rest[n:], ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is unread: next has nothing then."""
+        return self._i == self._j and self._large is None
+
     def next(self) -> Message | None:
         """The next message, or None where more bytes are needed."""
         if self.peer is None and not self._greet():

@@ -5,16 +5,15 @@ section 3.
 from __future__ import annotations
 
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
-from ..msg.buffer import Buffer
 from ..msg.error import ProtocolError
 from ..msg.hello import number
 from ..msg.session import Data, Message, Session
+from .call import Call, Served
 from .codec import CODECS, Codec
 from .error import Code, Error
 from .flow import LEAST_WINDOW, StreamEnd, Waiter, private, release_all
@@ -39,76 +38,15 @@ from .frame import (
     open_head,
     parse_error,
 )
-from .metadata import Metadata
 
 LEAST_CALLS = 16
 QUICK = 32 << 10  # bytes that the kernel takes, whatever the other side does
 PER_FRAME = 256  # of the kernel's own, which it counts too
 _NAME = re.compile(r"[a-z0-9.+-]{1,32}\Z")
-_LONGEST = 10**9 * 86400 * 36500  # nanoseconds: a longer time limit is none
-
-EMPTY: Sequence[Buffer] = ()
 
 
 def codec_names(codecs: Sequence[Codec]) -> str:
     return " ".join(c.name for c in codecs)
-
-
-class Call:
-    """A unary call of this side."""
-
-    __slots__ = ("buffers", "done", "error", "gone", "header", "mark", "number", "trailer", "value", "waiter")
-
-    def __init__(self, number: int, mark: int) -> None:
-        self.number = number
-        self.mark = mark
-        self.done = False  # the rest is valid then
-        self.waiter: Waiter | None = None
-        self.value: Data = b""
-        self.buffers: Sequence[Buffer] = EMPTY
-        self.error: Error | None = None
-        self.header: Metadata | None = None
-        self.trailer: Metadata | None = None
-        self.gone = False  # the caller does not wait any more
-
-
-class Served:
-    """A call of the other side. route is what the lookup of its method has returned."""
-
-    __slots__ = (
-        "buffers",
-        "cancelled",
-        "codec",
-        "deadline",
-        "header",
-        "held",
-        "meta",
-        "method",
-        "number",
-        "route",
-        "state",
-        "stream",
-        "trailer",
-        "value",
-        "waiter",
-    )
-
-    def __init__(self, number: int, method: str, route: Any, codec: Codec, timeout: int, meta: Metadata | None) -> None:
-        self.number = number
-        self.method = method
-        self.route = route
-        self.codec = codec
-        self.deadline = time.monotonic() + timeout * 1e-9 if 0 < timeout < _LONGEST else None
-        self.meta = meta
-        self.value: Data = b""
-        self.buffers: Sequence[Buffer] = EMPTY
-        self.held = 0
-        self.stream: StreamEnd | None = None
-        self.cancelled: Code | None = None  # the other side has cancelled it, or the connection has ended
-        self.waiter: Waiter | None = None  # to be woken then
-        self.header: Metadata | None = None  # of the answer
-        self.trailer: Metadata | None = None
-        self.state: Any = None  # of who runs it
 
 
 class Calls:

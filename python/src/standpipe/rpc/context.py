@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .calls import Served
+from .call import Served
 from .error import Code, Error
 from .metadata import Metadata, MetadataLike
 

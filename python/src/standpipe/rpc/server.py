@@ -7,7 +7,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from time import monotonic, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -15,16 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ..msg.buffer import Buffer
 from ..msg.error import TooLargeError
 from ..msg.session import Data
-from .calls import Served
+from .call import Served
 from .context import context
 from .describe import describe
 from .error import Code, Error, code_of
 from .flow import release_all
-from .method import Method, clock
+from .method import Method, Pace, clock
 from .options import Options, method_bytes
 from .peer import Peer
 from .pool import Pool
 from .stream import Stream
+from .watch import Watch
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("standpipe")
 
-_TICK = 0.001  # seconds from one look at handlers that the reader runs to the next, at least,
-_MOST_TICK = 0.008  # and at most: while all goes well
-_IDLE_TICKS = 50  # looks without anything to see, until there are no more
 _DRAIN = 5.0  # seconds
 _LOOK = 0.01  # seconds from one look to the next whether handlers have ended
 
@@ -116,7 +113,7 @@ class Server(Methods):
         self._peers: set[Peer] = set()
         self._servings: list[Serving] = []
         self._closed = False
-        self._watch = _Watch(self._pool)
+        self._watch = Watch(self._pool)
 
     def serve(self, name: str, *, policy: Policy | None = None, drain: float = _DRAIN, **listen: Any) -> None:
         """Serves on a name until close() is called, or an exception such as KeyboardInterrupt comes: then it closes,
@@ -202,35 +199,44 @@ class Server(Methods):
     def read_on(self, peer: Peer) -> None:
         """Reads from a peer until the end, or until another thread does."""
         while peer.error is None:
-            if not peer.turn.take():
-                return
-            run = None
+            peer.turn.take_soon()  # from another reader, or from a handler that waits for an answer of the peer
             try:
-                while peer.error is None:
-                    peer.read_only(None)
-                    runs = peer.take_runs()
-                    if not runs:
-                        continue
-                    run = runs.pop() if runs[-1].route.pace.quick and runs[-1].stream is None else None
-                    for served in runs:
-                        if served.stream is None and served.route.pace.brisk and served.route.pace.quick:
-                            self.run(peer, served)
-                        else:
-                            self.run_elsewhere(peer, served)
-                    if run is not None:
-                        break
+                self._receive(peer)
             finally:
-                if run is not None:
-                    peer.inline += 1  # before others may have the turn: see _Watch
-                    peer.aside = True
-                    self._watch.look(peer)
                 peer.turn.give()
-            if run is None:
-                break
-            self.run(peer, run)
-            peer.aside = False
+            try:
+                while True:
+                    served = peer.inline.popleft()
+                    peer.ran += 1
+                    self.run(peer, served, len(peer.inline) == 0)
+            except IndexError:
+                pass  # all have run, here or elsewhere
+            try:
+                peer.aside.pop()
+            except IndexError:
+                return  # another thread reads
         with self._lock:
             self._peers.discard(peer)
+
+    def _receive(self, peer: Peer) -> None:
+        """Receives until there is something for the reader itself to run, or the end, and puts the turn, which is held,
+        aside.
+        """
+        while peer.error is None:
+            peer.read_only(None)
+            runs = peer.take_runs()
+            last = len(runs) - 1
+            for i, served in enumerate(runs):
+                pace: Pace = served.route.pace
+                if served.stream is None and pace.quick and (i == last or pace.brisk):
+                    peer.inline.append(served)
+                else:
+                    self.run_elsewhere(peer, served)
+            if peer.inline:
+                break
+        peer.ran += 1
+        peer.aside.append(None)  # before others may have the turn: see Watch
+        self._watch.look(peer)
 
     def run_elsewhere(self, peer: Peer, served: Served) -> None:
         """Runs a handler in a thread of its own."""
@@ -238,8 +244,8 @@ class Server(Methods):
 
     # Handlers.
 
-    def run(self, peer: Peer, served: Served) -> None:
-        """Runs a handler, and answers."""
+    def run(self, peer: Peer, served: Served, flush: bool = True) -> None:
+        """Runs a handler, and answers. Without flush the answer is written with the next one."""
         method: Method = served.route
         token = context.set((peer, served))
         start = clock()
@@ -260,7 +266,8 @@ class Server(Methods):
                 peer.channel.hush(True)
                 release_all([b for b in served.buffers if not b.kept])
                 peer.channel.hush(False)
-            peer.channel.flush()
+            if flush:
+                peer.channel.flush()
 
     def _unary(self, peer: Peer, served: Served, method: Method) -> None:
         value = method.invoke(method.argument(served.codec, served.value, served.buffers))
@@ -395,67 +402,3 @@ class Serving:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Watch:
-    """Sees to it that somebody reads where the reader runs a handler that takes long. It looks only while there is
-    something to see.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._peers: dict[Peer, int] = {}
-        self._asleep = True
-        self._wake = threading.Event()
-        self._closed = False
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def look(self, peer: Peer) -> None:
-        """The reader of a peer is about to run a handler."""
-        if peer not in self._peers:
-            with self._lock:
-                self._peers[peer] = 0
-        if self._asleep:
-            with self._lock:
-                self._asleep = False
-                if self._thread is None and not self._closed:
-                    self._thread = threading.Thread(target=self._work, name="standpipe-watch", daemon=True)
-                    self._thread.start()
-            self._wake.set()
-
-    def _work(self) -> None:
-        pause, idle = _TICK, 0
-        while not self._closed:
-            self._wake.wait(pause if not self._asleep else None)
-            self._wake.clear()
-            stuck, moved = self._round()
-            for peer in stuck:
-                assert peer.server is not None
-                self._pool.submit(partial(peer.server.read_on, peer))
-            pause = min(2 * pause, _MOST_TICK) if moved and not stuck else _TICK
-            idle = 0 if moved or stuck else idle + 1
-            if idle > _IDLE_TICKS:
-                idle = 0
-                self._asleep = True
-
-    def _round(self) -> tuple[list[Peer], bool]:
-        stuck, moved = [], False
-        with self._lock:
-            for peer, seen in list(self._peers.items()):
-                if peer.error is not None:
-                    del self._peers[peer]
-                elif peer.inline != seen:
-                    self._peers[peer] = peer.inline
-                    moved = True
-                elif peer.aside:
-                    peer.aside = False
-                    stuck.append(peer)
-        return stuck, moved
-
-    def close(self) -> None:
-        self._closed = True
-        self._asleep = False
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()

@@ -19,7 +19,7 @@ from .metadata import Metadata
 from .typed import Convert, converter, decode
 
 if TYPE_CHECKING:
-    from .calls import Served
+    from .call import Served
     from .peer import Peer
 
 T = TypeVar("T")
