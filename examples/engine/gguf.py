@@ -70,7 +70,8 @@ def _halves(raw: npt.NDArray[np.uint8], at: int) -> Floats:
 
 
 def _f32(raw: npt.NDArray[np.uint8]) -> Floats:
-    return raw.view(np.float32).copy()
+    weights: Floats = raw.view(np.float32).copy()
+    return weights
 
 
 def _q4_1(raw: npt.NDArray[np.uint8]) -> Floats:
@@ -85,7 +86,8 @@ def _q4_1(raw: npt.NDArray[np.uint8]) -> Floats:
 
 def _q8_0(raw: npt.NDArray[np.uint8]) -> Floats:
     """32 weights of 8 bits, and their scale."""
-    return raw[:, 2:].view(np.int8) * _halves(raw, 0)
+    weights: Floats = raw[:, 2:].view(np.int8) * _halves(raw, 0)
+    return weights
 
 
 # By their numbers in the file: the weights of a block, its bytes, and what unpacks blocks.
