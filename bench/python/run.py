@@ -45,7 +45,7 @@ def running(*command: str) -> Iterator[None]:
 
 def latency(call: Callable[[], Any], seconds: float) -> float:
     """The median time of calls, one after the other, in seconds."""
-    took = []
+    took: list[float] = []
     end = perf_counter() + 1.25 * seconds
     while (start := perf_counter()) < end or len(took) < 3:
         call()
