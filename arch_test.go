@@ -27,6 +27,7 @@ var house = map[string]struct{ ours, others []string }{
 	"rpc":           {[]string{".", "msg"}, []string{"github.com/ugorji/go/codec", "google.golang.org/protobuf"}},
 	"topic":         {[]string{".", "msg", "rpc"}, nil},
 	"pipetest":      {[]string{".", "msg", "rpc", "topic"}, []string{"golang.org/x/net", "golang.org/x/sys"}},
+	"interop":       {[]string{".", "msg", "rpc", "topic"}, nil},
 	"examples":      {[]string{".", "msg", "rpc", "topic"}, nil},
 	"spec":          {[]string{".", "msg", "rpc", "topic"}, nil}, // what writes the vectors
 	// Modules of their own: what they import from others is their own matter.
