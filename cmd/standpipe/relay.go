@@ -299,6 +299,9 @@ func (r *relay) connect(ctx context.Context, a *side) error {
 	r.say("%d: open: %s, and %s", n, a.who, b.who)
 	err = p.run(ctx)
 	r.report(n, p, why)
+	if err == nil {
+		err = errors.Join(a.failure(), b.failure())
+	}
 	return err
 }
 

@@ -147,7 +147,7 @@ func (p *pair) close() {
 // run moves bytes until the end, and tells it.
 func (f *flow) run(t tap, hide bool) {
 	err := f.move(t, hide)
-	how := "end"
+	how := ""
 	switch {
 	case f.err != nil:
 		how = f.err.Error()
@@ -157,8 +157,10 @@ func (f *flow) run(t tap, hide bool) {
 		// Nobody is left who could send anything, or want to hear it.
 		f.broken = f.from.whole && (f.to.whole || f.to.deaf && f.from.exited(f.linger))
 		if errors.Is(unsaid, errors.ErrUnsupported) {
-			how = "end, which can't be told there"
+			how = "which can't be told there"
 		}
+	case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
+		f.err, how = err, "cut off here"
 	default:
 		f.err, how = err, err.Error()
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,12 +65,13 @@ func (s *stdio) Close() error {
 
 // command is a process whose stdin and stdout are an end.
 type command struct {
-	cmd  *exec.Cmd
-	in   *os.File // what it reads
-	out  *os.File // what it prints
-	over chan struct{}
-	err  error // behind over: how it ended
-	once sync.Once
+	cmd    *exec.Cmd
+	in     *os.File // what it reads
+	out    *os.File // what it prints
+	over   chan struct{}
+	err    error // behind over: how it ended
+	killed atomic.Bool
+	once   sync.Once
 }
 
 // commandGrace is how long a command may take to end when nobody listens to it any more.
@@ -86,6 +88,11 @@ func startCommand(args []string, errs io.Writer) (*command, error) {
 	}
 	c := &command{cmd: exec.Command(args[0], args[1:]...), in: in, out: out, over: make(chan struct{})}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirIn, theirOut, errs
+	if l, ok := errs.(*lockedWriter); ok {
+		if f, ok := l.w.(*os.File); ok {
+			c.cmd.Stderr = f // itself, so that the command knows a terminal when it has one
+		}
+	}
 	c.cmd.WaitDelay = commandGrace // for who has inherited its stderr
 	err = c.cmd.Start()
 	theirIn.Close()
@@ -120,12 +127,38 @@ func (s *side) exited(patience time.Duration) bool {
 	}
 }
 
+// commandError is how a command of a relay ended, where that was not well. Its code is the program's own.
+type commandError struct {
+	name string
+	code int
+	err  error
+}
+
+func (e *commandError) Error() string { return fmt.Sprintf("the command %q: %v", e.name, e.err) }
+func (e *commandError) Unwrap() error { return e.err }
+
+// failure says how a side that is a command, and was closed, ended, where that was not well, and not our doing.
+func (s *side) failure() error {
+	c, ok := s.end.(*command)
+	if !ok || c.killed.Load() || c.err == nil {
+		return nil
+	}
+	code := exitFailed
+	if n := c.cmd.ProcessState.ExitCode(); n > 0 {
+		code = n
+	}
+	return &commandError{s.place.args[0], code, c.err}
+}
+
 // Close ends the command: by the end of its stdin, and where that does not help, by force. The pipes are closed by others: where a
 // read or write of them waits, on Windows that may wait until the process is gone.
 func (c *command) Close() error {
 	c.once.Do(func() {
 		go c.in.Close()
-		kill := time.AfterFunc(commandGrace, func() { c.cmd.Process.Kill() })
+		kill := time.AfterFunc(commandGrace, func() {
+			c.killed.Store(true)
+			c.cmd.Process.Kill()
+		})
 		defer kill.Stop()
 		<-c.over
 		go c.out.Close()
