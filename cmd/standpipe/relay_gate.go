@@ -31,6 +31,9 @@ type side struct {
 	deaf  bool            // nobody there hears of CloseWrite
 }
 
+// network says whether it is a connection of TCP.
+func (s *side) network() bool { return s.place.kind == kindTCP || s.place.kind == kindTLS }
+
 // gate is where the sides of one kind come from: by accepting, or by dialing.
 type gate struct {
 	place  place
@@ -48,6 +51,9 @@ func newGate(p place, opts *relayOptions) (*gate, error) {
 	if p.kind == kindTLS {
 		if g.secure, err = opts.tls(p.listens); err != nil {
 			return nil, err
+		}
+		if g.secure.ServerName == "" {
+			g.secure.ServerName, _, _ = net.SplitHostPort(p.address)
 		}
 	}
 	switch {
@@ -103,7 +109,7 @@ func (g *gate) open(ctx context.Context) (*side, error) {
 	case g.ln != nil:
 		var c net.Conn
 		if c, err = g.ln.Accept(); err == nil {
-			s.end, s.who = g.network(c), c.RemoteAddr().String()
+			s.end, s.who = g.wrap(c), c.RemoteAddr().String()
 		}
 	case g.place.kind == kindStdio:
 		s.end, s.who, s.deaf = g.stdio, "stdin and stdout", true
@@ -118,7 +124,7 @@ func (g *gate) open(ctx context.Context) (*side, error) {
 	default:
 		var c net.Conn
 		if c, err = g.dialNetwork(ctx); err == nil {
-			s.end, s.who = g.network(c), c.RemoteAddr().String()
+			s.end, s.who = g.wrap(c), c.RemoteAddr().String()
 		}
 	}
 	if err != nil {
@@ -130,7 +136,7 @@ func (g *gate) open(ctx context.Context) (*side, error) {
 	return s, nil
 }
 
-func (g *gate) network(c net.Conn) end {
+func (g *gate) wrap(c net.Conn) end {
 	switch {
 	case g.secure == nil:
 		return c.(*net.TCPConn)

@@ -179,6 +179,9 @@ func (f *flow) move(t tap, hide bool) error {
 		if n > 0 {
 			f.sendOn(t, hide, buf[:n], files)
 		}
+		if f.err != nil && !f.from.network() {
+			return f.err
+		}
 		if errors.Is(err, io.EOF) {
 			return io.EOF
 		}
@@ -189,8 +192,8 @@ func (f *flow) move(t tap, hide bool) error {
 	}
 }
 
-// sendOn writes what came. When that has failed, the rest is still read, and thrown away: what the other way has for the sender would be lost by
-// TCP, if it were closed with unread bytes.
+// sendOn writes what came. When that has failed, what TCP has still is read, and thrown away: if it were closed with unread bytes, what the other
+// way has for the sender would be lost.
 func (f *flow) sendOn(t tap, hide bool, b []byte, files []*os.File) {
 	if f.err != nil {
 		closeAll(files)

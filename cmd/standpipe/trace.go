@@ -126,10 +126,11 @@ func traceRelay(cmd *cobra.Command, r *relay, a, b place, file string, v *viewer
 	rec := newRecorder(b.text, w, v, r.opts.errs)
 	r.tap = rec.tap
 	err := r.run(cmd.Context(), a, b)
-	if failed := rec.end(); err == nil {
+	failed := rec.end()
+	if err == nil {
 		err = failed
 	}
-	if r.a != nil && !v.printer.json {
+	if r.a != nil && !v.printer.json && failed != errStuck {
 		if wrong := v.summary.print(out); err == nil {
 			err = wrong
 		}

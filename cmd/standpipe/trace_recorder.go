@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -159,13 +160,15 @@ func (r *recorder) end() error {
 	select {
 	case <-r.over:
 	case <-time.After(5 * time.Second):
-		return fmt.Errorf("nobody takes what the trace shows: its end is missing")
+		return errStuck
 	}
 	if r.failed != nil {
 		return r.failed
 	}
 	return r.viewer.printer.err
 }
+
+var errStuck = errors.New("nobody takes what the trace shows: its end is missing")
 
 // connTap is the tap of one connection.
 type connTap struct {

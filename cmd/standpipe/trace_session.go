@@ -198,7 +198,14 @@ func (d *direction) explain() {
 		}
 		d.files, d.segments = d.files[1:], d.segments[1:]
 	}
+	if d.stream.state == streamForeign || len(d.files) > mostAhead {
+		closeAll(d.files)
+		d.files = nil
+	}
 }
+
+// mostAhead is how many files may be ahead of their segments: spec/memory.md, 4.8.
+const mostAhead = 64
 
 // beside is how many bytes went through this way's ring: what the maker of its area says at the area's begin (spec/memory.md, 5.2).
 func (d *direction) beside() uint64 {
