@@ -25,6 +25,7 @@ type recorder struct {
 	errs     io.Writer
 	viewer   *viewer
 	noteRing sync.Once
+	written  atomic.Int64 // records
 }
 
 // viewer decodes records, and shows what they are.
@@ -126,6 +127,7 @@ func (r *recorder) write(rec *record) {
 		}
 	}
 	r.one(rec)
+	r.written.Add(1)
 }
 
 func (r *recorder) one(rec *record) {
@@ -157,16 +159,25 @@ func (r *recorder) finish() {
 // end ends the trace, and returns what went wrong with it. Where nobody takes what is shown it does not wait for ever.
 func (r *recorder) end() error {
 	close(r.stop)
-	select {
-	case <-r.over:
-	case <-time.After(5 * time.Second):
-		return errStuck
+	for over, written := false, int64(-1); !over; {
+		select {
+		case <-r.over:
+			over = true
+		case <-time.After(recorderGrace):
+			before := written
+			if written = r.written.Load(); written == before {
+				return errStuck
+			}
+		}
 	}
 	if r.failed != nil {
 		return r.failed
 	}
 	return r.viewer.printer.err
 }
+
+// recorderGrace is how long one record may take at the end.
+const recorderGrace = 3 * time.Second
 
 var errStuck = errors.New("nobody takes what the trace shows: its end is missing")
 
