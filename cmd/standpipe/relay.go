@@ -217,12 +217,12 @@ func (r *relay) announce() error {
 				return err
 			}
 		}
-		if g.ln != nil {
+		if g.ln != nil && (g.secure == nil || g.secure.ClientCAs == nil) {
 			r.note("whoever can reach %s can connect, any user's programs among them, and is taken for you", g.ln.Addr())
 		}
 	}
 	if r.b.place.kind == kindName && !r.b.place.listens {
-		r.note("%s sees the relay as its client (this user, pid %d), not who connects to it", r.b.place.text, os.Getpid())
+		r.note("%s sees this program as its client (this user, pid %d), not who connects to it", r.b.place.text, os.Getpid())
 	}
 	for _, g := range []*gate{r.a, r.b} {
 		if g.place.kind == kindName && !halfCloses {

@@ -84,9 +84,20 @@ func (e *event) line() string {
 	writeMeta(&b, "header", e.Header)
 	writeMeta(&b, "meta", e.Meta)
 	if len(e.Value) > 0 {
-		b.WriteString(" " + string(e.Value))
+		b.WriteString(" " + shortened(string(e.Value)))
 	}
 	return b.String()
+}
+
+// longestValue is how much of a value is a part of a line of text.
+const longestValue = 1000
+
+// shortened is a value's JSON, or the beginning of it.
+func shortened(text string) string {
+	if len(text) <= longestValue {
+		return text
+	}
+	return fmt.Sprintf("%s..., %d B in all; --json shows them", strings.ToValidUTF8(text[:longestValue], ""), len(text))
 }
 
 // sizes are what travelled with an event.

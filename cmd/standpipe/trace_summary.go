@@ -91,7 +91,11 @@ func (m *methodCount) time(d time.Duration) {
 
 // print prints a table: a line for each method, and what was not seen.
 func (s *summary) print(w io.Writer) error {
-	fmt.Fprintf(w, "%d connections, %s to the server, %s back", s.conns, byteText(s.bytes[toServer]), byteText(s.bytes[toClient]))
+	plural := "s"
+	if s.conns == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(w, "%d connection%s, %s to the server, %s back", s.conns, plural, byteText(s.bytes[toServer]), byteText(s.bytes[toClient]))
 	if s.ring {
 		fmt.Fprintf(w, "; beside them, through rings in shared memory and not seen: %s and %s", byteText(s.beside[toServer]), byteText(s.beside[toClient]))
 	}
