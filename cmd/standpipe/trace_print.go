@@ -75,7 +75,7 @@ func (e *event) line() string {
 	if e.Took != 0 {
 		fmt.Fprintf(&b, " after %v", took(e.Took))
 	}
-	if e.Text != "" && e.What != "bytes" {
+	if e.Text != "" {
 		b.WriteString(" " + quoted(e.Text, e.Code != ""))
 	}
 	if len(e.Details) > 0 {
@@ -139,8 +139,10 @@ func (p *printer) dump(e *event) string {
 		b, left = b[:p.bytes], len(b)-p.bytes
 	}
 	var out strings.Builder
+	at := e.Offset
 	for line := range strings.Lines(hex.Dump(b)) {
-		out.WriteString("            " + line)
+		fmt.Fprintf(&out, "            %08x%s", at, line[8:])
+		at += 16
 	}
 	if left > 0 {
 		fmt.Fprintf(&out, "            and %d bytes more; --bytes -1 shows all\n", left)

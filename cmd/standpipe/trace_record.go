@@ -89,6 +89,9 @@ func readTrace(r io.Reader, fn func(*record) error) error {
 			return err
 		}
 	}
+	if lines.Err() == bufio.ErrTooLong {
+		return fmt.Errorf("line %d of the trace is longer than any that trace writes", n+1)
+	}
 	if n == 0 && lines.Err() == nil {
 		return usagef("this is no trace: it is empty")
 	}

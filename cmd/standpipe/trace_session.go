@@ -34,7 +34,8 @@ type event struct {
 	Meta    rpc.Metadata    `json:"metadata,omitempty"` // the caller's, or the trailer
 	Details []string        `json:"details,omitempty"`  // types of an error's details
 	Value   json.RawMessage `json:"value,omitempty"`
-	Bytes   []byte          `json:"bytes,omitempty"` // that are not our wire
+	Bytes   []byte          `json:"bytes,omitempty"`  // that are not our wire
+	Offset  uint64          `json:"offset,omitempty"` // of those, in all that came this way
 
 	raw []byte // the value as it travels; lent
 }
@@ -134,7 +135,7 @@ func (s *session) part(way string, d *direction, p part) {
 		if d.foreign == 0 && p.broken != "" {
 			s.say(way, &event{What: "broken", Text: p.broken + ": what follows is shown as bytes"})
 		}
-		s.say(way, &event{What: "bytes", Size: uint64(len(p.foreign)), Bytes: p.foreign, Text: fmt.Sprint(d.foreign)})
+		s.say(way, &event{What: "bytes", Size: uint64(len(p.foreign)), Bytes: p.foreign, Offset: d.foreign})
 		d.foreign += uint64(len(p.foreign))
 	case p.frame.kind == frameMessage:
 		s.message(way, d, p)

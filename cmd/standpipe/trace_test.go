@@ -297,6 +297,20 @@ func TestTraceFileMode(t *testing.T) {
 	}
 }
 
+// Bytes that are not our wire are shown with their place in all that came that way.
+func TestTraceDump(t *testing.T) {
+	var out strings.Builder
+	p := &printer{w: &out, bytes: 20}
+	s := newSession(1, false, p.print)
+	s.take(&record{What: recBytes, Way: toServer, Bytes: []byte("GET / HTTP/1.1\r\n")})
+	s.take(&record{What: recBytes, Way: toServer, Bytes: []byte("Host: x\x1b[31m\r\nAccept: */*\r\n")})
+	for _, want := range []string{"00000000  47 45 54 20", "00000010  48 6f 73 74", "00000020  63 65 70 74                                       |cept|", "and 7 bytes more", "|Host: x.[31m..Ac"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
 // The times of a summary are a sample where there are many.
 func TestTraceSummary(t *testing.T) {
 	m := &methodCount{}
