@@ -83,7 +83,7 @@ Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody list
 		RunE: func(*cobra.Command, []string) error { return nil }, // never reached: without it, Args is not asked
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newWho())
+	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newRelay(), newTrace(), newReplay(), newWho())
 	return root
 }
 
@@ -120,7 +120,10 @@ func arguments(min, max int, what string) cobra.PositionalArgs {
 func verdict(err error) (code int, hint string) {
 	var usage usageError
 	var own advised
+	var command *commandError
 	switch {
+	case errors.As(err, &command):
+		return command.code, ""
 	case errors.As(err, &own):
 		return exitUsage, own.hint
 	case errors.As(err, &usage):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -29,12 +30,28 @@ func TestScript(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=50") // the race detector would hold up the end of each program for a second
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			env.Setenv("PORT", port)
 			return setupScript(env)
 		},
 		Condition: scriptCondition,
 		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"code": exitCode, "interrupt": interrupt},
 		Deadline:  time.Now().Add(3 * time.Minute),
 	})
+}
+
+// freePort is a port of TCP that nobody has now.
+func freePort() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	return port, err
 }
 
 // scriptCondition: [list] where the system can list what is served.
