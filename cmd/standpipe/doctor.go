@@ -206,19 +206,16 @@ func remotePipe(name string) bool {
 // print writes the verdict first, then what it is based on, then what mends it.
 func (d *diagnosis) print(w io.Writer, p patient, asJSON bool) error {
 	if asJSON {
-		line, err := json.Marshal(struct {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false) // links are written with an arrow
+		return enc.Encode(struct {
 			Name     string   `json:"name"`
 			Verdict  string   `json:"verdict"`
 			Text     string   `json:"text"`
 			Code     int      `json:"code"`
-			Evidence []fact   `json:"evidence"`
+			Evidence []clue   `json:"evidence"`
 			Mend     []remedy `json:"mend"`
-		}{p.name, d.word, d.text, d.code(), append([]fact{}, d.evidence...), append([]remedy{}, d.mend...)})
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(w, "%s\n", line)
-		return err
+		}{p.name, d.word, d.text, d.code(), clues(d.evidence), append([]remedy{}, d.mend...)})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", d.word, d.text)
@@ -239,10 +236,16 @@ func (d *diagnosis) print(w io.Writer, p patient, asJSON bool) error {
 	return err
 }
 
-// MarshalJSON: the evidence is in an order, and its keys may come more than once.
-func (f fact) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Key   string `json:"key"`
-		Value string `json:"value"`
-	}{f.key, f.value})
+// clue is a fact in JSON: the evidence has an order, and its keys may come more than once.
+type clue struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+func clues(facts []fact) []clue {
+	list := []clue{}
+	for _, f := range facts {
+		list = append(list, clue{f.key, f.value})
+	}
+	return list
 }

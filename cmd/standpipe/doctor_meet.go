@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ type meeting struct {
 }
 
 // meet connects as any client does, sends nothing, and notes who is at the other end and what comes from there. The
-// caller closes the connection. mayQuit asks, when nothing came for p.quiet, whether to go on waiting; ctx ends that.
+// caller closes the connection. waiting says, where nothing came for p.quiet, whether to go on; ctx ends that.
 func meet(ctx context.Context, d *diagnosis, p patient, waiting func() bool) (*meeting, error) {
 	conn, err := standpipe.Dial(ctx, p.addr.String(), &standpipe.DialConfig{Policy: standpipe.Anyone()})
 	if err != nil {
@@ -90,6 +91,9 @@ func admitMe(d *diagnosis, p patient, server standpipe.Identity) {
 		return
 	case personal(name):
 		name = "shared:" + name // others can't reach a personal one
+	case ownName(name) != "":
+		d.advise("it is user %s's own name %s: run the client as that user, or let the server take a name for others, too", server.User, ownName(name))
+		name = "shared:" + ownName(name)
 	}
 	d.program("in the server", `standpipe.Listen(%q, &standpipe.ListenConfig{Policy: standpipe.Policy{}.Or(standpipe.User(%q))})`, name, me)
 	d.run("the same, for a server of this command", "standpipe serve --policy self,user:%s %s", me, quote(name))
@@ -98,6 +102,16 @@ func admitMe(d *diagnosis, p patient, server standpipe.Identity) {
 // personal: a NAME of one user's.
 func personal(name string) bool {
 	return !strings.ContainsAny(name, `/\@:`)
+}
+
+// ownName is the personal name that a path stands for; "" where it does for none.
+func ownName(path string) string {
+	dir, base := filepath.Split(path)
+	name, ok := strings.CutSuffix(base, ".sock")
+	if !ok || filepath.Base(strings.TrimSuffix(filepath.Clean(dir), "/run")) != "standpipe" {
+		return ""
+	}
+	return name
 }
 
 // shown is s for a terminal: nothing in it moves the cursor.

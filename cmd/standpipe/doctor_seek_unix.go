@@ -97,10 +97,10 @@ func otherPlace(d *diagnosis, p patient, table sockets) bool {
 	base := string(filepath.Separator) + filepath.Base(p.addr.String())
 	for _, s := range table {
 		dir, ok := strings.CutSuffix(s.path, base)
-		if !s.listening || !ok || filepath.Base(strings.TrimSuffix(dir, "/run")) != "standpipe" || s.path == p.addr.String() {
+		name := p.addr.Name()
+		if !s.listening || !ok || ownName(s.path) == "" || s.path == p.addr.String() {
 			continue
 		}
-		name := p.addr.Name()
 		if owner := s.owner(); owner != selfID() {
 			d.is("elsewhere", "nobody serves your %s; user %s serves one of their own, at %s", name, owner, shown(s.path))
 			d.program("in the server, if it is meant for others", `standpipe.Listen("shared:%s", &standpipe.ListenConfig{Policy: standpipe.Policy{}.Or(standpipe.User(%q))})`, name, selfID())

@@ -162,6 +162,7 @@ type journey struct {
 	rest []string
 	link string // the last one that was followed
 	hops int
+	been []string // the folders that it has passed
 }
 
 const maxLinks = 40 // as the kernel's
@@ -216,7 +217,10 @@ func (j *journey) pass(folder inode) bool {
 	d := j.d
 	switch {
 	case kernel == nil:
-		d.note("walk", "%s %s%s", folder, shown(j.at), exposed(folder, len(j.rest) == 1))
+		if !slices.Contains(j.been, j.at) {
+			j.been = append(j.been, j.at)
+			d.note("walk", "%s %s%s", folder, shown(j.at), exposed(folder, len(j.rest) == 1))
+		}
 		return true
 	case ok:
 		d.note("walk", "%s %s: refused, though its mode allows it", folder, shown(j.at))
@@ -332,6 +336,8 @@ func kindOfFile(m fs.FileMode) string {
 		return "folder"
 	case m&os.ModeNamedPipe != 0:
 		return "FIFO (mkfifo), which is opened, not connected to"
+	case m&os.ModeSymlink != 0:
+		return "symbolic link"
 	case m&os.ModeSocket != 0:
 		return "socket"
 	}
