@@ -30,11 +30,11 @@ func seek(d *diagnosis, p patient) {
 		if pids := holders()[s.inode]; len(pids) > 0 {
 			holder = pids[0]
 		}
-		removed(d, path, holder)
+		lostFile(d, path, holder)
 		return
 	}
 	if holder != 0 {
-		removed(d, path, holder)
+		lostFile(d, path, holder)
 		return
 	}
 	switch name := p.addr.Name(); {
@@ -61,8 +61,8 @@ func seek(d *diagnosis, p patient) {
 	}
 }
 
-// removed: the server is there, and nobody can find it.
-func removed(d *diagnosis, path string, pid int) {
+// lostFile: the server is there, and nobody can find it.
+func lostFile(d *diagnosis, path string, pid int) {
 	who := "a process that is not visible to you"
 	if pid != 0 {
 		who = processText(pid)
