@@ -118,6 +118,12 @@ var serverCases = []ailing{
 			w.must(os.Remove(path))
 			return path
 		}},
+	{name: "its file was removed, and the path has a link", flags: inHaste, word: "removed", code: 3, says: []string{"restart"},
+		set: func(w *ward) string {
+			w.must(os.Symlink(w.mkdir(0o755, 0, "d"), w.path("link")))
+			w.must(os.Remove(w.listen(w.path("d", "s"), 0o600, 0, "")))
+			return w.path("link", "s")
+		}},
 	{name: "another socket in its place", flags: inHaste, word: "removed", code: 3, says: []string{"in its place"},
 		set: func(w *ward) string {
 			path := w.listen(w.path("s"), 0o600, 0, "")
@@ -162,6 +168,14 @@ var folderCases = []ailing{
 		set: func(w *ward) string {
 			w.serve(who{clone: syscall.CLONE_NEWNET}, "@"+unique(w))
 			return "@" + unique(w)
+		}},
+	{name: "with the environment of another user", root: true, as: who{uid: alice, run: "/root"}, flags: inHaste, word: "missing", code: 3, says: []string{"XDG_RUNTIME_DIR=/root is not used"},
+		set: func(w *ward) string {
+			w.mkdir(0o755, alice, "home")
+			for _, dir := range [][]string{{".cache"}, {".cache", "standpipe"}, {".cache", "standpipe", "run"}} {
+				w.mkdir(0o700, alice, append([]string{"home"}, dir...)...)
+			}
+			return unique(w)
 		}},
 	{name: "a folder that others may look into", flags: inHaste, word: "bad-folder", code: 1, heal: "chmod 700", healed: "missing",
 		set: func(w *ward) string { w.mkdir(0o755, 0, "run", "standpipe"); return unique(w) }},

@@ -444,3 +444,17 @@ func pendingAt(t *testing.T, path string) uint32 {
 	}
 	return pending(path, f)
 }
+
+// Whatever the kernel answers, reading it ends well.
+func FuzzSocketTable(f *testing.F) {
+	entry := make([]byte, 16)
+	entry[1], entry[2] = unix.SOCK_STREAM, diagListen
+	f.Add(append(entry, 8, 0, diagName, 0, '/', 'x', 0, 0, 12, 0, diagFile, 0, 1, 2, 3, 4, 5, 6, 7, 8))
+	f.Add(append(entry, 6, 0, diagName, 0, 0, 'x', 0, 0, 255, 255))
+	f.Add(append(entry, 2, 0, 0, 0))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s := parseSocket(b); s != nil && s.path == "" {
+			t.Error("an endpoint without a name")
+		}
+	})
+}

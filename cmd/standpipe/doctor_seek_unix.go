@@ -11,8 +11,8 @@ import (
 )
 
 // seek looks for the server of an endpoint that is not there: it may have lost its file, or serve elsewhere, or another
-// name was meant.
-func seek(d *diagnosis, p patient) {
+// name was meant. End is how far the path led, with the links followed.
+func seek(d *diagnosis, p patient, end string) {
 	path := p.addr.String()
 	table, _ := openSockets() // where it can't be read, there is less to say
 	if path[0] == '@' {
@@ -26,7 +26,7 @@ func seek(d *diagnosis, p patient) {
 		return
 	}
 	holder := noteLock(d, path)
-	if s := table.named(path); s != nil && s.listening {
+	if s := table.bound(path, end); s != nil {
 		if pids := holders()[s.inode]; len(pids) > 0 {
 			holder = pids[0]
 		}
@@ -79,7 +79,7 @@ func folderUnfit(d *diagnosis, dir string) bool {
 		return false
 	case !f.mode.IsDir():
 		d.is("bad-folder", "%s is a %s; it must be a folder of %s with mode 0700, or nobody can listen there", shown(dir), kindOfFile(f.mode), selfText())
-		d.run("as "+shortUser(f.uid)+" or root", "rm %s", quote(dir))
+		d.run(asOwner(f), "rm %s", quote(dir))
 	case int(f.uid) != os.Geteuid():
 		d.is("bad-folder", "the folder %s belongs to user %s; it must be %s's, or nobody can listen there", shown(dir), shortUser(f.uid), selfText())
 		d.run("as root", "chown %d %s", os.Geteuid(), quote(dir))

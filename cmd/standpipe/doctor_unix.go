@@ -55,10 +55,11 @@ func checkUp(ctx context.Context, d *diagnosis, p patient) {
 		visit(ctx, d, p, path, inode{}, false)
 		return
 	}
+	noteEnvironment(d, p)
 	end, f, ok := follow(d, me, path)
 	if !ok {
 		if d.word == "missing" || d.word == "no-folder" || d.word == "dangling" {
-			seek(d, p)
+			seek(d, p, end)
 		}
 		return
 	}
@@ -71,6 +72,14 @@ func checkUp(ctx context.Context, d *diagnosis, p patient) {
 	if mayConnect(d, p, me, end, f) {
 		_, err := os.Lstat(path + ".lock")
 		visit(ctx, d, p, end, f, err == nil || path != p.addr.Name())
+	}
+}
+
+// noteEnvironment: another user's XDG_RUNTIME_DIR, as su and sudo may leave it, is not used.
+func noteEnvironment(d *diagnosis, p patient) {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if personal(p.addr.Name()) && dir != "" && filepath.Dir(filepath.Dir(p.addr.String())) != filepath.Clean(dir) {
+		d.note("env", "XDG_RUNTIME_DIR=%s is not used: it is no absolute path, or another user's", shown(dir))
 	}
 }
 
@@ -103,9 +112,17 @@ func mayConnect(d *diagnosis, p patient, me person, path string, f inode) bool {
 	return false
 }
 
+// asOwner says who may change a file's mode.
+func asOwner(f inode) string {
+	if f.uid == 0 {
+		return "as root"
+	}
+	return "as " + shortUser(f.uid) + " or root"
+}
+
 // grantFolder: who may let this user through a folder, and how.
 func grantFolder(d *diagnosis, me person, dir string, f inode) {
-	owner := "as " + shortUser(f.uid) + " or root"
+	owner := asOwner(f)
 	switch {
 	case me.uid == f.uid:
 		d.run("as you", "chmod u+x %s", quote(dir))
@@ -126,7 +143,7 @@ func grantFolder(d *diagnosis, me person, dir string, f inode) {
 
 // grantSocket: a session that has not the group yet is the usual case, a group that the user is not of the next.
 func grantSocket(d *diagnosis, p patient, path string, f inode) {
-	owner := "as " + shortUser(f.uid) + " or root"
+	owner := asOwner(f)
 	group := f.mode.Perm()&0o020 != 0
 	switch {
 	case int(f.uid) == os.Geteuid():
@@ -183,7 +200,7 @@ func visit(ctx context.Context, d *diagnosis, p patient, path string, f inode, o
 		stale(d, p, path, f, table)
 	case errors.Is(err, standpipe.ErrNoServer):
 		d.is("missing", "nobody is listening on %s", shown(path))
-		seek(d, p)
+		seek(d, p, path)
 	case errors.Is(err, standpipe.ErrWrongServer):
 		d.is("wrong-server", "the kernel does not say who serves it: a process of another user namespace")
 		d.advise("let the server and its clients run in one container, or in none")
@@ -239,13 +256,13 @@ func stale(d *diagnosis, p patient, path string, f inode, table sockets) {
 		d.advise("wait until it does (standpipe.DialConfig{Wait: true}); if that is for ever, restart it")
 		return
 	}
-	if s := table.named(path); s != nil && s.listening {
+	if s := table.bound(path, p.addr.String()); s != nil {
 		d.is("removed", "%s serves %s, but the socket that lies there now is another: somebody has put it in its place", holderText(s.inode), shown(path))
 		d.advise("restart that server; nobody reaches it any more")
 		return
 	}
 	d.is("stale", "the server that made %s is gone", shown(path))
-	if path != p.addr.Name() {
+	if p.addr.String() != p.addr.Name() {
 		d.advise("start the server: it takes the name over by itself")
 		return
 	}
@@ -253,7 +270,7 @@ func stale(d *diagnosis, p patient, path string, f inode, table sockets) {
 	if int(f.uid) == os.Geteuid() {
 		d.run("as you", "rm %s", quote(path))
 	} else {
-		d.run("as "+shortUser(f.uid)+" or root", "rm %s", quote(path))
+		d.run(asOwner(f), "rm %s", quote(path))
 	}
 }
 

@@ -167,7 +167,7 @@ type journey struct {
 
 const maxLinks = 40 // as the kernel's
 
-// follow goes to the end of path. Where there is none, the verdict is set.
+// follow goes to the end of path. Where there is none, the verdict is set, and the end is what the path would lead to.
 func follow(d *diagnosis, me person, path string) (end string, f inode, ok bool) {
 	j := &journey{d: d, me: me, at: "/", rest: strings.Split(path, "/")}
 	for {
@@ -189,7 +189,7 @@ func follow(d *diagnosis, me person, path string) (end string, f inode, ok bool)
 		next := filepath.Join(j.at, j.rest[0])
 		if f, err = inodeAt(next); err != nil {
 			j.absent(next, err)
-			return "", f, false
+			return filepath.Join(append([]string{j.at}, j.rest...)...), f, false
 		}
 		j.rest = j.rest[1:]
 		switch {

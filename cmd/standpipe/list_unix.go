@@ -29,21 +29,26 @@ func endpoints(all bool) ([]listed, error) {
 	}
 	pids := holders()
 	var list []listed
+	seen := map[string]bool{}
+	add := func(e listed) {
+		if !seen[e.Path] {
+			seen[e.Path] = true
+			list = append(list, look(e, table, pids))
+		}
+	}
 	for _, a := range served {
-		list = append(list, look(listed{Name: a.Name(), Path: a.String(), State: alive}, table, pids))
+		add(listed{Name: a.Name(), Path: a.String(), State: alive})
 	}
 	places, err := leftBehind()
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range places {
-		if !has(list, e.Path) {
-			list = append(list, look(e, table, pids))
-		}
+		add(e)
 	}
 	for _, s := range table {
-		if name := placed(s.path); !has(list, s.path) && s.open() && (all || name != "") {
-			list = append(list, look(listed{Name: name, Path: s.path, State: alive, Kind: s.kind}, table, pids))
+		if name := placed(s.path); s.open() && (all || name != "") {
+			add(listed{Name: name, Path: s.path, State: alive, Kind: s.kind})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b listed) int {
@@ -62,10 +67,6 @@ func (e listed) rank() int {
 		return 1
 	}
 	return 2
-}
-
-func has(list []listed, path string) bool {
-	return slices.ContainsFunc(list, func(e listed) bool { return e.Path == path })
 }
 
 // open: one may connect to it, or send.

@@ -136,13 +136,13 @@ func verdict(err error) (code int, hint string) {
 	case errors.Is(err, standpipe.ErrWrongServer):
 		return exitDenied, "if this server is the right one, say so: --policy user:NAME"
 	case errors.Is(err, standpipe.ErrDenied):
-		return exitDenied, "standpipe who NAME shows the owner and the mode; the server's --policy says who may connect"
+		return exitDenied, "standpipe doctor NAME says which right is missing, and what mends it; the server's --policy says who may connect"
 	case errors.Is(err, standpipe.ErrInUse):
 		return exitFailed, "standpipe who NAME shows by whom"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exitFailed, "give it more time: --timeout"
 	case rpc.CodeOf(err) == rpc.Unavailable:
-		return exitFailed, "standpipe who NAME shows the owner, the mode and the server"
+		return exitFailed, "standpipe doctor NAME says why"
 	}
 	return exitFailed, ""
 }

@@ -43,6 +43,16 @@ func (t sockets) named(path string) (found *socket) {
 	return found
 }
 
+// bound is a listening socket that was bound to one of the paths.
+func (t sockets) bound(paths ...string) *socket {
+	for _, path := range paths {
+		if s := t.named(path); s != nil && s.listening {
+			return s
+		}
+	}
+	return nil
+}
+
 // at is the socket whose file is f, by whatever path it was bound; an abstract one has its name only.
 func (t sockets) at(path string, f inode) *socket {
 	if f.ino == 0 {
