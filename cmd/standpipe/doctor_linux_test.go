@@ -408,9 +408,12 @@ func TestDoctorText(t *testing.T) {
 		t.Errorf("code %d:\n%s", cmd.ProcessState.ExitCode(), out)
 	}
 	_, help, _ := runHere(t, "", "help", "doctor")
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
+	w.must(err)
 	for _, a := range ailments {
-		if !strings.Contains(help, "\n  "+a.word+" ") {
-			t.Errorf("the help text lacks %s", a.word)
+		line := fmt.Sprintf("  %-14s %d  %s\n", a.word, a.code, a.text)
+		if !strings.Contains(help, "\n"+line) || !strings.Contains(string(docs), "\n  "+line) {
+			t.Errorf("the help text or docs/cli.md lacks %q", line)
 		}
 	}
 }

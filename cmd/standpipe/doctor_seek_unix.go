@@ -30,11 +30,11 @@ func seek(d *diagnosis, p patient, end string) {
 		if pids := holders()[s.inode]; len(pids) > 0 {
 			holder = pids[0]
 		}
-		lostFile(d, path, holder)
+		lostFile(d, p, holder)
 		return
 	}
 	if holder != 0 {
-		lostFile(d, path, holder)
+		lostFile(d, p, holder)
 		return
 	}
 	switch name := p.addr.Name(); {
@@ -62,13 +62,16 @@ func seek(d *diagnosis, p patient, end string) {
 }
 
 // lostFile: the server is there, and nobody can find it.
-func lostFile(d *diagnosis, path string, pid int) {
+func lostFile(d *diagnosis, p patient, pid int) {
 	who := "a process that is not visible to you"
 	if pid != 0 {
 		who = processText(pid)
 	}
-	d.is("removed", "%s serves %s, but somebody has removed the socket file", who, shown(path))
-	d.advise("restart the server; cleaners of /tmp do such things: let it serve a NAME, or a path below /run")
+	d.is("removed", "%s serves %s, but somebody has removed the socket file", who, shown(p.addr.String()))
+	d.advise("restart the server")
+	if p.addr.Name() == p.addr.String() {
+		d.advise("cleaners of /tmp remove what is old: let the server have a NAME, or a path below /run")
+	}
 }
 
 // folderUnfit: Listen refuses a folder that is not this user's alone, so there can be no server.
@@ -101,8 +104,8 @@ func otherPlace(d *diagnosis, p patient, table sockets) bool {
 		if !s.listening || !ok || ownName(s.path) == "" || s.path == p.addr.String() {
 			continue
 		}
-		if owner := s.owner(); owner != selfID() {
-			d.is("elsewhere", "nobody serves your %s; user %s serves one of their own, at %s", name, owner, shown(s.path))
+		if !s.uidKnown || int(s.uid) != os.Geteuid() {
+			d.is("elsewhere", "nobody serves your %s; %s serves one of their own, at %s", name, s.owner(), shown(s.path))
 			d.program("in the server, if it is meant for others", `standpipe.Listen("shared:%s", &standpipe.ListenConfig{Policy: standpipe.Policy{}.Or(standpipe.User(%q))})`, name, selfID())
 			d.advise("or start the server as %s", selfText())
 			return true

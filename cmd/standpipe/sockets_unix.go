@@ -2,11 +2,7 @@
 
 package main
 
-import (
-	"strconv"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // socket is an endpoint as the kernel has it in its table, whatever lies in the file system.
 type socket struct {
@@ -28,9 +24,9 @@ type sockets []*socket
 // owner is the user whose process made the socket.
 func (s *socket) owner() string {
 	if s.uidKnown {
-		return strconv.FormatUint(uint64(s.uid), 10)
+		return "user " + userText(s.uid)
 	}
-	return "unknown"
+	return "another user"
 }
 
 // named is the socket that was bound to path, the listening one first.
