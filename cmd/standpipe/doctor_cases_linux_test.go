@@ -195,6 +195,11 @@ var folderCases = []ailing{
 
 func unique(w *ward) string { return strings.ToLower(filepath.Base(w.dir)) }
 
+// linksProtected starts a program where fs.protected_symlinks is set, or says that it is: the setting is the whole
+// machine's, and not a test's to change.
+var linksProtected = []string{"unshare", "-m", "sh", "-c",
+	`echo 1 >one && mount --bind one /proc/sys/fs/protected_symlinks && exec "$0" "$@"`}
+
 // Rights that are missing.
 var rightCases = []ailing{
 	{name: "a folder that is root's alone", root: true, as: who{uid: alice}, flags: calmly, word: "folder-denied", code: 4, heal: "chmod o+x", healed: "ok",
@@ -242,6 +247,14 @@ var rightCases = []ailing{
 		set: func(w *ward) string {
 			w.mkdir(0o700, 0, "d")
 			return w.listen(w.path("d", "s"), 0o666, 0, "")
+		}},
+	{name: "somebody else's link, in a folder where everybody may make some", root: true, as: who{before: linksProtected}, flags: calmly, word: "link-denied", code: 4,
+		says: []string{"it is user 640012's"},
+		set: func(w *ward) string {
+			w.mkdir(0o777|os.ModeSticky, 0, "tmp")
+			w.must(os.Symlink(w.listen(w.path("s"), 0o666, 0, ""), w.path("tmp", "s")))
+			w.must(os.Lchown(w.path("tmp", "s"), int(bob), int(bob)))
+			return w.path("tmp", "s")
 		}},
 	{name: "a socket that is root's alone", root: true, as: who{uid: alice}, flags: calmly, word: "socket-denied", code: 4, says: []string{"the right w (write) is missing", `standpipe.User(\"640011\")`},
 		set: func(w *ward) string { return w.listen(w.path("s"), 0o600, 0, "") }},

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -238,5 +239,26 @@ func TestDoctorElsewhere(t *testing.T) {
 	}
 	if sid := servedFor(pipes, "pair"); sid != "" {
 		t.Errorf("pair is served for %q", sid)
+	}
+}
+
+// What list says of an endpoint, which Wine does not let it find.
+func TestListLook(t *testing.T) {
+	name := "t-" + strings.ToLower(rand.Text()[:10])
+	ownServer(t, name, nil)
+	addr, err := standpipe.ParseAddr(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := look(listed{Name: name, Path: addr.String()})
+	if e.Owner != selfID() || e.OwnerName == "" || e.PID != os.Getpid() || !strings.EqualFold(e.Program, exe) {
+		t.Errorf("%+v; this is %s, process %d, of %s", e, exe, os.Getpid(), selfID())
+	}
+	if e := look(listed{Path: pipeRoot + "t-none"}); e.Owner != "" || e.PID != 0 {
+		t.Errorf("of nothing: %+v", e)
 	}
 }
