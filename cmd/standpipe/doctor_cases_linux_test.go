@@ -43,98 +43,98 @@ var wellCases = []ailing{
 var pathCases = []ailing{
 	{name: "nobody has that name", flags: patiently, word: "missing", code: 3, says: []string{"Wait: true", "calc was meant"},
 		set: func(w *ward) string { w.serve(who{}, "calc"); return "clac" }},
-	{name: "no file at that path", flags: inHaste, word: "missing", code: 3, set: func(w *ward) string { return w.path("s") }},
-	{name: "nobody has that abstract name", flags: inHaste, word: "missing", code: 3, set: func(w *ward) string { return "@" + filepath.Base(w.dir) }},
-	{name: "no folder", flags: inHaste, word: "no-folder", code: 3, heal: "mkdir -p", healed: "missing",
+	{name: "no file at that path", flags: calmly, word: "missing", code: 3, set: func(w *ward) string { return w.path("s") }},
+	{name: "nobody has that abstract name", flags: calmly, word: "missing", code: 3, set: func(w *ward) string { return "@" + filepath.Base(w.dir) }},
+	{name: "no folder", flags: calmly, word: "no-folder", code: 3, heal: "mkdir -p", healed: "missing",
 		set: func(w *ward) string { return w.path("a", "b", "s") }},
-	{name: "no shared name's folder", flags: inHaste, word: "no-folder", code: 3, says: []string{"RuntimeDirectory=standpipe/sptest-none"},
+	{name: "no shared name's folder", flags: calmly, word: "no-folder", code: 3, says: []string{"RuntimeDirectory=standpipe/sptest-none"},
 		set: func(*ward) string { return "shared:sptest-none" }},
-	{name: "a link to nothing", flags: inHaste, word: "dangling", code: 3, says: []string{"not there"},
+	{name: "a link to nothing", flags: calmly, word: "dangling", code: 3, says: []string{"not there"},
 		set: func(w *ward) string {
 			w.must(os.Symlink("gone", w.path("s")))
 			return w.path("s")
 		}},
-	{name: "a folder that is a link to nothing", flags: inHaste, word: "dangling", code: 3,
+	{name: "a folder that is a link to nothing", flags: calmly, word: "dangling", code: 3,
 		set: func(w *ward) string {
 			w.must(os.Symlink("/nonexistent/dir", w.path("d")))
 			return w.path("d", "s")
 		}},
-	{name: "links in a circle", flags: inHaste, word: "link-loop", code: 1, heal: "rm ", healed: "missing",
+	{name: "links in a circle", flags: calmly, word: "link-loop", code: 1, heal: "rm ", healed: "missing",
 		set: func(w *ward) string {
 			w.must(os.Symlink("b", w.path("a")))
 			w.must(os.Symlink("a", w.path("b")))
 			return w.path("a")
 		}},
-	{name: "a file in the place of a folder", flags: inHaste, word: "not-folder", code: 1, says: []string{"regular file"},
+	{name: "a file in the place of a folder", flags: calmly, word: "not-folder", code: 1, says: []string{"regular file"},
 		set: func(w *ward) string {
 			w.must(os.WriteFile(w.path("f"), nil, 0o600))
 			return w.path("f", "s")
 		}},
-	{name: "a file", flags: inHaste, word: "not-socket", code: 1, says: []string{"regular file"},
+	{name: "a file", flags: calmly, word: "not-socket", code: 1, says: []string{"regular file"},
 		set: func(w *ward) string {
 			w.must(os.WriteFile(w.path("f"), nil, 0o600))
 			return w.path("f")
 		}},
-	{name: "a folder", flags: inHaste, word: "not-socket", code: 1, says: []string{"is a folder"},
+	{name: "a folder", flags: calmly, word: "not-socket", code: 1, says: []string{"is a folder"},
 		set: func(w *ward) string { return w.path("run") }},
-	{name: "a FIFO", flags: inHaste, word: "not-socket", code: 1, says: []string{"mkfifo"},
+	{name: "a FIFO", flags: calmly, word: "not-socket", code: 1, says: []string{"mkfifo"},
 		set: func(w *ward) string {
 			w.must(unix.Mkfifo(w.path("f"), 0o600))
 			return w.path("f")
 		}},
-	{name: "a device", flags: inHaste, word: "not-socket", code: 1, says: []string{"device"}, set: func(*ward) string { return "/dev/null" }},
-	{name: "a path that is too long", flags: inHaste, word: "too-long", code: 2, says: []string{"107"},
+	{name: "a device", flags: calmly, word: "not-socket", code: 1, says: []string{"device"}, set: func(*ward) string { return "/dev/null" }},
+	{name: "a path that is too long", flags: calmly, word: "too-long", code: 2, says: []string{"107"},
 		set: func(w *ward) string { return w.path(strings.Repeat("x", 107)) }},
-	{name: "a bad name", flags: inHaste, word: "bad-name", code: 2, set: func(*ward) string { return "calc!" }},
-	{name: "a relative path", flags: inHaste, word: "bad-name", code: 2, says: []string{"standpipe doctor /tmp/"},
+	{name: "a bad name", flags: calmly, word: "bad-name", code: 2, set: func(*ward) string { return "calc!" }},
+	{name: "a relative path", flags: calmly, word: "bad-name", code: 2, says: []string{"standpipe doctor /tmp/"},
 		set: func(w *ward) string { return "./s" }},
-	{name: "a pipe's path", flags: inHaste, word: "bad-name", code: 2, says: []string{"Windows'"}, set: func(*ward) string { return `\\.\pipe\docker_engine` }},
-	{name: "another machine's pipe", flags: inHaste, word: "remote", code: 2, set: func(*ward) string { return `\\server\pipe\x` }},
+	{name: "a pipe's path", flags: calmly, word: "bad-name", code: 2, says: []string{"Windows'"}, set: func(*ward) string { return `\\.\pipe\docker_engine` }},
+	{name: "another machine's pipe", flags: calmly, word: "remote", code: 2, set: func(*ward) string { return `\\server\pipe\x` }},
 }
 
 // What is wrong with the server, or how it was left.
 var serverCases = []ailing{
-	{name: "a server that was killed", flags: inHaste, word: "stale", code: 3, says: []string{"nobody who can be seen holds", "takes the name over"},
+	{name: "a server that was killed", flags: calmly, word: "stale", code: 3, says: []string{"nobody who can be seen holds", "takes the name over"},
 		set: func(w *ward) string { w.kill(w.serve(who{}, "calc")); return "calc" }},
-	{name: "another program that was killed", flags: inHaste, word: "stale", code: 3, heal: "rm ", healed: "missing",
+	{name: "another program that was killed", flags: calmly, word: "stale", code: 3, heal: "rm ", healed: "missing",
 		set: func(w *ward) string { return w.dead(w.path("it's dead")) }},
-	{name: "bound, and not listening", flags: inHaste, word: "not-listening", code: 3, says: []string{"process "},
+	{name: "bound, and not listening", flags: calmly, word: "not-listening", code: 3, says: []string{"process "},
 		set: func(w *ward) string { w.socket(unix.SOCK_STREAM, w.path("s"), -1); return w.path("s") }},
-	{name: "our server's file was removed", flags: inHaste, word: "removed", code: 3, says: []string{"standpipe) serves"},
+	{name: "our server's file was removed", flags: calmly, word: "removed", code: 3, says: []string{"standpipe) serves"},
 		set: func(w *ward) string {
 			w.serve(who{}, "calc")
 			w.must(os.Remove(w.path("run", "standpipe", "calc.sock")))
 			return "calc"
 		}},
-	{name: "our server's files were removed", flags: inHaste, word: "removed", code: 3, says: []string{"standpipe) serves"},
+	{name: "our server's files were removed", flags: calmly, word: "removed", code: 3, says: []string{"standpipe) serves"},
 		set: func(w *ward) string {
 			w.serve(who{}, "calc")
 			w.must(os.RemoveAll(w.path("run", "standpipe")))
 			return "calc"
 		}},
-	{name: "another program's file was removed", flags: inHaste, word: "removed", code: 3, says: []string{"restart"},
+	{name: "another program's file was removed", flags: calmly, word: "removed", code: 3, says: []string{"restart"},
 		set: func(w *ward) string {
 			path := w.listen(w.path("s"), 0o600, 0, "")
 			w.must(os.Remove(path))
 			return path
 		}},
-	{name: "its file was removed, and the path has a link", flags: inHaste, word: "removed", code: 3, says: []string{"restart"},
+	{name: "its file was removed, and the path has a link", flags: calmly, word: "removed", code: 3, says: []string{"restart"},
 		set: func(w *ward) string {
 			w.must(os.Symlink(w.mkdir(0o755, 0, "d"), w.path("link")))
 			w.must(os.Remove(w.listen(w.path("d", "s"), 0o600, 0, "")))
 			return w.path("link", "s")
 		}},
-	{name: "another socket in its place", flags: inHaste, word: "removed", code: 3, says: []string{"in its place"},
+	{name: "another socket in its place", flags: calmly, word: "removed", code: 3, says: []string{"in its place"},
 		set: func(w *ward) string {
 			path := w.listen(w.path("s"), 0o600, 0, "")
 			w.must(os.Remove(path))
 			return w.dead(path)
 		}},
-	{name: "a socket of datagrams", flags: inHaste, word: "wrong-type", code: 1, says: []string{"SOCK_DGRAM"},
+	{name: "a socket of datagrams", flags: calmly, word: "wrong-type", code: 1, says: []string{"SOCK_DGRAM"},
 		set: func(w *ward) string { w.socket(unix.SOCK_DGRAM, w.path("s"), -1); return w.path("s") }},
-	{name: "a socket of messages", flags: inHaste, word: "wrong-type", code: 1, says: []string{"Messages: true"},
+	{name: "a socket of messages", flags: calmly, word: "wrong-type", code: 1, says: []string{"Messages: true"},
 		set: func(w *ward) string { w.socket(unix.SOCK_SEQPACKET, w.path("s"), 5); return w.path("s") }},
-	{name: "a full queue", flags: inHaste, word: "busy", code: 1, says: []string{"1 of 0 places"},
+	{name: "a full queue", flags: inVain, word: "busy", code: 1, says: []string{"1 of 0 places"},
 		set: func(w *ward) string {
 			w.socket(unix.SOCK_STREAM, w.path("s"), 0)
 			c, err := net.Dial("unix", w.path("s"))
@@ -142,7 +142,7 @@ var serverCases = []ailing{
 			w.t.Cleanup(func() { c.Close() })
 			return w.path("s")
 		}},
-	{name: "a server that accepts nobody", flags: inHaste, word: "hung", code: 1, says: []string{"MaxConns"},
+	{name: "a server that accepts nobody", flags: inVain, word: "hung", code: 1, says: []string{"MaxConns"},
 		set: func(w *ward) string { return w.listen(w.path("s"), 0o600, 0) }},
 	{name: "a server that is stopped", flags: []string{"--timeout", "5s", "--quiet", "100ms"}, word: "hung", code: 1, heal: "kill -CONT", healed: "ok",
 		set: func(w *ward) string {
@@ -169,7 +169,7 @@ var folderCases = []ailing{
 			w.serve(who{clone: syscall.CLONE_NEWNET}, "@"+unique(w))
 			return "@" + unique(w)
 		}},
-	{name: "with the environment of another user", root: true, as: who{uid: alice, run: "/root"}, flags: inHaste, word: "missing", code: 3, says: []string{"XDG_RUNTIME_DIR=/root is not used"},
+	{name: "with the environment of another user", root: true, as: who{uid: alice, run: "/root"}, flags: calmly, word: "missing", code: 3, says: []string{"XDG_RUNTIME_DIR=/root is not used"},
 		set: func(w *ward) string {
 			w.mkdir(0o755, alice, "home")
 			for _, dir := range [][]string{{".cache"}, {".cache", "standpipe"}, {".cache", "standpipe", "run"}} {
@@ -177,19 +177,19 @@ var folderCases = []ailing{
 			}
 			return unique(w)
 		}},
-	{name: "a folder that others may look into", flags: inHaste, word: "bad-folder", code: 1, heal: "chmod 700", healed: "missing",
+	{name: "a folder that others may look into", flags: calmly, word: "bad-folder", code: 1, heal: "chmod 700", healed: "missing",
 		set: func(w *ward) string { w.mkdir(0o755, 0, "run", "standpipe"); return unique(w) }},
-	{name: "a file in the place of the names' folder", flags: inHaste, word: "not-folder", code: 1,
+	{name: "a file in the place of the names' folder", flags: calmly, word: "not-folder", code: 1,
 		set: func(w *ward) string {
 			w.must(os.WriteFile(w.path("run", "standpipe"), nil, 0o600))
 			return "calc"
 		}},
-	{name: "a link in the place of the names' folder", flags: inHaste, word: "bad-folder", code: 1, says: []string{"symbolic link"}, heal: "rm ", healed: "no-folder",
+	{name: "a link in the place of the names' folder", flags: calmly, word: "bad-folder", code: 1, says: []string{"symbolic link"}, heal: "rm ", healed: "no-folder",
 		set: func(w *ward) string {
 			w.must(os.Symlink(w.mkdir(0o700, 0, "elsewhere"), w.path("run", "standpipe")))
 			return unique(w)
 		}},
-	{name: "a folder of somebody else's", root: true, as: who{uid: alice}, flags: inHaste, word: "bad-folder", code: 1, heal: "chown 640011", healed: "bad-folder",
+	{name: "a folder of somebody else's", root: true, as: who{uid: alice}, flags: calmly, word: "bad-folder", code: 1, heal: "chown 640011", healed: "bad-folder",
 		set: func(w *ward) string { w.mkdir(0o755, bob, "run", "standpipe"); return "calc" }},
 }
 

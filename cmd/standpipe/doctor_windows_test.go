@@ -109,14 +109,14 @@ func TestDoctorMatrix(t *testing.T) {
 		{"another program's, of messages", calm, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GA;;;"+me+")", 4, windows.PIPE_TYPE_MESSAGE) }, "ok", 0, []string{"of messages"}},
 		{"open to the network", calm, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GRGW;;;WD)", 4, 0) }, "ok", 0, []string{"lets clients from the network in"}},
 		{"another's pipe of the system's default", calm, func(t *testing.T) string { return rawPipe(t, "", 4, 0) }, byDefault.word, byDefault.code, nil},
-		{"nobody has that name", soon, func(t *testing.T) string { return name() }, "missing", 3, []string{"Wait: true"}},
-		{"nobody has that path", soon, func(t *testing.T) string { return pipeRoot + name() }, "missing", 3, nil},
-		{"an empty DACL", soon, func(t *testing.T) string { return rawPipe(t, closed, 4, 0) }, "pipe-denied", 4, []string{"FILE_READ_DATA FILE_WRITE_DATA", "no entry", "User("}},
-		{"the right to read only", soon, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GR;;;"+me+")", 4, 0) }, "pipe-denied", 4, []string{"the right FILE_WRITE_DATA is missing", "FILE_WRITE_DATA FILE_WRITE_EA FILE_WRITE_ATTRIBUTES: no entry"}},
-		{"the right to write only", soon, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GW;;;"+me+")", 4, 0) }, "pipe-denied", 4, []string{"the right FILE_READ_DATA is missing"}},
-		{"somebody else's", soon, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GA;;;LS)", 4, 0) }, "pipe-denied", 4, []string{"(A;;0x12019b;;;" + me + ")"}},
-		{"denied by name", soon, func(t *testing.T) string { return rawPipe(t, closed+"(D;;GW;;;"+me+")(A;;GA;;;WD)", 4, 0) }, "pipe-denied", 4, []string{"by the entry that denies"}},
-		{"denied for everybody", soon, func(t *testing.T) string { return rawPipe(t, closed+"(D;;GA;;;WD)(A;;GA;;;"+me+")", 4, 0) }, "pipe-denied", 4, []string{"S-1-1-0"}},
+		{"nobody has that name", calm, func(t *testing.T) string { return name() }, "missing", 3, []string{"Wait: true"}},
+		{"nobody has that path", calm, func(t *testing.T) string { return pipeRoot + name() }, "missing", 3, nil},
+		{"an empty DACL", calm, func(t *testing.T) string { return rawPipe(t, closed, 4, 0) }, "pipe-denied", 4, []string{"FILE_READ_DATA FILE_WRITE_DATA", "no entry", "User("}},
+		{"the right to read only", calm, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GR;;;"+me+")", 4, 0) }, "pipe-denied", 4, []string{"the right FILE_WRITE_DATA is missing", "FILE_WRITE_DATA FILE_WRITE_EA FILE_WRITE_ATTRIBUTES: no entry"}},
+		{"the right to write only", calm, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GW;;;"+me+")", 4, 0) }, "pipe-denied", 4, []string{"the right FILE_READ_DATA is missing"}},
+		{"somebody else's", calm, func(t *testing.T) string { return rawPipe(t, closed+"(A;;GA;;;LS)", 4, 0) }, "pipe-denied", 4, []string{"(A;;0x12019b;;;" + me + ")"}},
+		{"denied by name", calm, func(t *testing.T) string { return rawPipe(t, closed+"(D;;GW;;;"+me+")(A;;GA;;;WD)", 4, 0) }, "pipe-denied", 4, []string{"by the entry that denies"}},
+		{"denied for everybody", calm, func(t *testing.T) string { return rawPipe(t, closed+"(D;;GA;;;WD)(A;;GA;;;"+me+")", 4, 0) }, "pipe-denied", 4, []string{"S-1-1-0"}},
 		{"every instance is taken", soon, func(t *testing.T) string {
 			p := rawPipe(t, closed+"(A;;GA;;;"+me+")", 1, 0)
 			occupy(t, p)
@@ -128,12 +128,12 @@ func TestDoctorMatrix(t *testing.T) {
 			return p
 		}, "turned-away", 4, []string{"hung up"}},
 		{"another server is expected", append(slices.Clone(calm), "--policy", "user:S-1-5-19"), func(t *testing.T) string { n := name(); ownServer(t, n, nil); return n }, "wrong-server", 4, []string{"sits on the name"}},
-		{"another machine's", soon, func(t *testing.T) string { return `\\server\pipe\x` }, "remote", 2, []string{"SSH"}},
-		{"slashes", soon, func(t *testing.T) string { return "//./pipe/docker_engine" }, "bad-name", 2, []string{`standpipe doctor \\.\pipe\docker_engine`}},
-		{"a Unix path", soon, func(t *testing.T) string { return "/run/docker.sock" }, "bad-name", 2, []string{"for Unix"}},
-		{"a file", soon, func(t *testing.T) string { return `C:\x.sock` }, "bad-name", 2, []string{"for Unix"}},
-		{"a bad name", soon, func(t *testing.T) string { return "calc!" }, "bad-name", 2, nil},
-		{"a path that is too long", soon, func(t *testing.T) string { return pipeRoot + strings.Repeat("x", 300) }, "too-long", 2, []string{"256"}},
+		{"another machine's", calm, func(t *testing.T) string { return `\\server\pipe\x` }, "remote", 2, []string{"SSH"}},
+		{"slashes", calm, func(t *testing.T) string { return "//./pipe/docker_engine" }, "bad-name", 2, []string{`standpipe doctor \\.\pipe\docker_engine`}},
+		{"a Unix path", calm, func(t *testing.T) string { return "/run/docker.sock" }, "bad-name", 2, []string{"for Unix"}},
+		{"a file", calm, func(t *testing.T) string { return `C:\x.sock` }, "bad-name", 2, []string{"for Unix"}},
+		{"a bad name", calm, func(t *testing.T) string { return "calc!" }, "bad-name", 2, nil},
+		{"a path that is too long", calm, func(t *testing.T) string { return pipeRoot + strings.Repeat("x", 300) }, "too-long", 2, []string{"256"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, out, errs := runHere(t, "", append(append([]string{"doctor", "--json"}, c.flags...), c.set(t))...)
