@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/standpipe/standpipe"
 )
 
 // Well ones: ours, and other programs'.
@@ -144,6 +147,10 @@ var serverCases = []ailing{
 		}},
 	{name: "a server that accepts nobody", flags: inVain, word: "hung", code: 1, says: []string{"MaxConns"},
 		set: func(w *ward) string { return w.listen(w.path("s"), 0o600, 0) }},
+	{name: "a server that has reached its MaxConns", flags: inVain, word: "hung", code: 1, says: []string{"MaxConns", "clients wait in it"},
+		set: func(w *ward) string { return w.crowded(2) }},
+	{name: "the same, where nobody waits yet", flags: calmly, word: "ok", says: []string{"has reached its MaxConns"},
+		set: func(w *ward) string { return w.crowded(1) }},
 	{name: "a server that is stopped", flags: []string{"--timeout", "5s", "--quiet", "100ms"}, word: "hung", code: 1, heal: "kill -CONT", healed: "ok",
 		set: func(w *ward) string {
 			cmd := w.serve(who{}, "calc")
@@ -353,4 +360,30 @@ func (w *ward) foreign(as who, mode string) string {
 		w.t.Fatalf("the foreign server: %q, %v", b, err)
 	}
 	return filepath.Join(dir, "s")
+}
+
+// crowded is a server with room for one, and that many clients. The second is in its hands, and waits; the third is in the queue.
+func (w *ward) crowded(clients int) string {
+	w.t.Helper()
+	ln, err := standpipe.Listen(w.path("s"), &standpipe.ListenConfig{MaxConns: 1})
+	w.must(err)
+	w.t.Cleanup(func() { ln.Close() })
+	go func() {
+		var conns []*standpipe.Conn
+		for c, err := ln.AcceptConn(); err == nil; c, err = ln.AcceptConn() {
+			conns = append(conns, c)
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	for range clients {
+		c, err := standpipe.Dial(w.t.Context(), w.path("s"), nil)
+		w.must(err)
+		w.t.Cleanup(func() { c.Close() })
+		for pendingAt(w.t, w.path("s")) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return w.path("s")
 }

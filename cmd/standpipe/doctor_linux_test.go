@@ -42,16 +42,6 @@ type report struct {
 	all           string
 }
 
-func (r report) evidence(key string) string {
-	var all []string
-	for _, e := range r.Evidence {
-		if e.Key == key {
-			all = append(all, e.Value)
-		}
-	}
-	return strings.Join(all, "\n")
-}
-
 func newWard(t *testing.T, exe string) *ward {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "spd")

@@ -78,6 +78,9 @@ func (m *meeting) judge(d *diagnosis, p patient, ours bool) {
 		d.is("turned-away", "the kernel let this user connect, and then %s hung up before a byte: its policy does not admit %s", m.id, selfText())
 		admitMe(d, p, m.id)
 	default:
+		if ours && len(m.first) == 0 {
+			d.note("but", "a standpipe server of calls says hello at once: this one moves bytes, or has reached its MaxConns")
+		}
 		d.is("ok", "%s can be reached; %s serves it", shown(p.addr.Name()), m.id)
 	}
 }

@@ -211,7 +211,7 @@ func visit(ctx context.Context, d *diagnosis, p patient, path string, f inode, o
 
 // hung: the kernel took the connection, and the server leaves it in its queue.
 func hung(d *diagnosis, m *meeting, waiting uint32) {
-	d.note("queue", "%d clients wait in it, this one among them", waiting)
+	d.note("queue", "%d clients wait in it", waiting)
 	if state := processState(m.id.PID); state == "T" || state == "t" {
 		d.is("hung", "%s is stopped, and lets clients wait", m.id)
 		d.run("as its user or root", "kill -CONT %d", m.id.PID)
