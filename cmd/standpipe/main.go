@@ -55,6 +55,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "standpipe: interrupted")
 		return exitInterrupted
 	}
+	var done concluded
+	if errors.As(err, &done) {
+		return done.code
+	}
 	code, hint := verdict(err)
 	fmt.Fprintln(stderr, "standpipe:", err)
 	if hint != "" {
@@ -83,7 +87,7 @@ Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody list
 		RunE: func(*cobra.Command, []string) error { return nil }, // never reached: without it, Args is not asked
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newRelay(), newTrace(), newReplay(), newWho())
+	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newRelay(), newTrace(), newReplay(), newWho(), newDoctor())
 	return root
 }
 
@@ -135,13 +139,13 @@ func verdict(err error) (code int, hint string) {
 	case errors.Is(err, standpipe.ErrWrongServer):
 		return exitDenied, "if this server is the right one, say so: --policy user:NAME"
 	case errors.Is(err, standpipe.ErrDenied):
-		return exitDenied, "standpipe who NAME shows the owner and the mode; the server's --policy says who may connect"
+		return exitDenied, "standpipe doctor NAME says which right is missing, and what mends it; the server's --policy says who may connect"
 	case errors.Is(err, standpipe.ErrInUse):
 		return exitFailed, "standpipe who NAME shows by whom"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exitFailed, "give it more time: --timeout"
 	case rpc.CodeOf(err) == rpc.Unavailable:
-		return exitFailed, "standpipe who NAME shows the owner, the mode and the server"
+		return exitFailed, "standpipe doctor NAME says why"
 	}
 	return exitFailed, ""
 }
