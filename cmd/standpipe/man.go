@@ -17,8 +17,8 @@ func newMan() *cobra.Command {
 		Use:   "man DIR",
 		Short: "Write the man pages to a folder",
 		Long: `man writes a man page for standpipe and one for each command to DIR, which it makes where there is none. Where DIR is in
-the path of man, as ~/.local/share/man/man1 is on most systems, "man standpipe-call" shows one.`,
-		Example: "  standpipe man ~/.local/share/man/man1",
+the path of man, as /usr/local/share/man/man1 is on most systems, "man standpipe-call" shows one.`,
+		Example: "  standpipe man /usr/local/share/man/man1",
 		Args:    arguments(1, 1, "DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
