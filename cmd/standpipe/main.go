@@ -60,9 +60,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return done.code
 	}
 	code, hint := verdict(err)
-	fmt.Fprintln(stderr, "standpipe:", err)
+	p := paletteFor(stderr)
+	fmt.Fprintln(stderr, p.red("standpipe:"), err)
 	if hint != "" {
-		fmt.Fprintln(stderr, "hint:", hint)
+		fmt.Fprintln(stderr, p.cyan("hint:"), hint)
 	}
 	return code
 }
@@ -76,6 +77,7 @@ func newRoot() *cobra.Command {
 A NAME is this user's own ("calc"), the machine's ("shared:calc"), or a path: of a socket, \\.\pipe\..., or "@name".
 
 Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody listens; 4 access denied; 130 interrupted.`,
+		Version:       thisBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -87,7 +89,9 @@ Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody list
 		RunE: func(*cobra.Command, []string) error { return nil }, // never reached: without it, Args is not asked
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newRelay(), newTrace(), newReplay(), newWho(), newDoctor())
+	root.SetVersionTemplate("{{.Version}}")
+	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newOpen(), newList(), newListen(), newConnect(), newRelay(), newTrace(),
+		newReplay(), newWho(), newDoctor(), newMan())
 	return root
 }
 
