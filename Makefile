@@ -45,7 +45,7 @@ vet:
 		echo "check: vet $$p ok"; \
 	done
 
-$(BIN)/staticcheck $(BIN)/govulncheck &: tools/go.mod tools/go.sum
+$(BIN)/staticcheck $(BIN)/govulncheck $(BIN)/cyclonedx-gomod &: tools/go.mod tools/go.sum
 	@mkdir -p $(BIN)
 	GOWORK=off go -C tools build -o ../$(BIN)/ tool
 
@@ -178,12 +178,24 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 	@tools/fuzz-all $(FUZZTIME) $(PACKAGES)
 
 .PHONY: build
-build: ## the command for each system, in .build/dist
+build: ## the command for each system, in .build/programs
 	@for p in $(VET); do \
-		os=$${p%/*} arch=$${p#*/}; out=.build/dist/standpipe-$$os-$$arch; [ $$os != windows ] || out=$$out.exe; \
+		os=$${p%/*} arch=$${p#*/}; out=.build/programs/standpipe-$$os-$$arch; [ $$os != windows ] || out=$$out.exe; \
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w' -o $$out ./cmd/standpipe; \
 		printf '%10d bytes  %s\n' "$$(stat -c %s $$out)" "$$out"; \
 	done
+
+.PHONY: dist
+dist: $(BIN)/cyclonedx-gomod ## what a release has: archives, Debian packages, SBOMs, checksums, in .build/dist; needs dpkg-deb and zip
+	@tools/dist
+
+.PHONY: dist-check
+dist-check: dist ## the same, and that it installs, runs, and comes out the same a second time
+	@tools/dist-check
+
+.PHONY: man
+man: ## the man pages and the completions for each shell, in .build/extras
+	@tools/extras .build/extras
 
 .PHONY: api
 api: ## write the exported API to testdata/api, after a change that is meant

@@ -44,7 +44,6 @@ type planAll struct {
 	Grid    [][]int16 `json:"grid"`
 	Hidden  int       `json:"-"`
 	Ok      bool      `json:"ok"`
-	secret  int
 }
 
 // laden has Buffers.

@@ -17,7 +17,7 @@ import (
 )
 
 func newCall() *cobra.Command {
-	cmd := &cobra.Command{
+	return calls(&cobra.Command{
 		Use:   "call NAME METHOD [JSON]",
 		Short: "Call a method or open a stream, and print what it returns as JSON",
 		Long: `call asks the server what its methods are, holds the value JSON against what METHOD takes, calls it, and prints the result
@@ -29,11 +29,28 @@ nothing is sent.`,
 		Example: `  standpipe call calc sum '[1, 2, 3.5]'
   seq 3 | standpipe call calc echo -
   standpipe call calc count`,
-		Args: arguments(2, 3, "NAME METHOD [JSON]"),
-	}
+	}, false)
+}
+
+func newOpen() *cobra.Command {
+	return calls(&cobra.Command{
+		Use:   "open NAME METHOD [JSON]",
+		Short: "Open a stream, send values, and print what comes, each on a line as JSON",
+		Long: `open does for streams what call does, and is for scripts that mean one: METHOD has to be a stream. The values are sent as they come,
+and what comes is printed as it comes; Ctrl-C ends it. The server need not describe itself.
+
+The values are JSON, @FILE, or - for stdin, as an argument or as --data. Without one nothing is sent.`,
+		Example: `  standpipe open calc count '{"to": 3}'
+  standpipe open calc words -`,
+	}, true)
+}
+
+// calls makes a command call a method, or open a stream; that only, where streams is set.
+func calls(cmd *cobra.Command, streams bool) *cobra.Command {
+	cmd.Args = arguments(2, 3, "NAME METHOD [JSON]")
 	flags := cmd.Flags()
 	policy := policyFlag(cmd, "who may be serving (default: you or the superuser)")
-	cmd.ValidArgsFunction = completeMethods(policy)
+	cmd.ValidArgsFunction = completeMethods(policy, streams)
 	timeout := flags.Duration("timeout", time.Minute, "how long the connecting, and each call, may take, and a stream where this is given; 0: no limit")
 	wait := flags.Bool("wait", false, "wait for the server to come up, as long as --timeout")
 	data := flags.String("data", "", "the value: JSON, @FILE, or - for stdin")
@@ -46,7 +63,7 @@ nothing is sent.`,
 		if err != nil {
 			return err
 		}
-		c := &calling{cmd: cmd, name: args[0], method: args[1], check: !*noCheck, verbose: *verbose, timeout: *timeout}
+		c := &calling{cmd: cmd, name: args[0], method: args[1], streams: streams, check: !*noCheck, verbose: *verbose, timeout: *timeout}
 		if c.codec, err = codec(); err != nil {
 			return err
 		}
@@ -68,7 +85,7 @@ nothing is sent.`,
 			return err
 		}
 		if err := c.run(m); err != nil {
-			return fmt.Errorf("call %s: %w", c.method, err)
+			return fmt.Errorf("%s %s: %w", cmd.Name(), c.method, err)
 		}
 		return nil
 	}
@@ -122,6 +139,7 @@ type calling struct {
 	codec   rpc.Codec
 	values  *values
 	in      *schema // of what the method takes; nil: it is not known
+	streams bool    // no unary methods
 	check   bool
 	verbose bool
 	timeout time.Duration
@@ -154,10 +172,14 @@ func (c *calling) look(ctx context.Context) (*rpc.MethodInfo, error) {
 
 func (c *calling) run(m *rpc.MethodInfo) error {
 	switch {
+	case m == nil && c.streams:
+		return c.stream(nil)
 	case m == nil:
 		return c.guess()
 	case m.Kind == "stream":
 		return c.stream(nil)
+	case c.streams:
+		return advisedf(fmt.Sprintf("standpipe call %s %s", c.name, c.method), "%s is no stream: it is called once for each value", c.method)
 	}
 	return c.unary(c.first())
 }

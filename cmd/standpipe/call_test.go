@@ -162,6 +162,12 @@ func TestCallUndescribed(t *testing.T) {
 				t.Errorf("%v, %q: code %d\n%s%s", code, test.args, got, out, errs)
 			}
 		}
+		if got, out, errs := runHere(t, "", "open", name, "words", `"a b"`); got != 0 || out != "\"a\"\n\"b\"\n" || errs != "" {
+			t.Errorf("open words: code %d\n%s%s", got, out, errs)
+		}
+		if got, _, errs := runHere(t, "", "open", name, "first", `["a"]`); got != exitFailed || !strings.Contains(errs, "Unimplemented") {
+			t.Errorf("open first: code %d, %s", got, errs)
+		}
 		if got, _, errs := runHere(t, "", "describe", name); got != exitFailed || !strings.Contains(errs, code.String()) {
 			t.Errorf("describe: code %d, %s", got, errs)
 		}

@@ -27,7 +27,7 @@ object, and {*: T} one with any names. An array, a map and bytes may be null. No
 		Args: arguments(1, 2, "NAME [METHOD]"),
 	}
 	policy := policyFlag(cmd, "who may be serving (default: you or the superuser)")
-	cmd.ValidArgsFunction = completeMethods(policy)
+	cmd.ValidArgsFunction = completeMethods(policy, false)
 	timeout := cmd.Flags().Duration("timeout", time.Minute, "how long it may take; 0: no limit")
 	wait := cmd.Flags().Bool("wait", false, "wait for the server to come up, as long as --timeout")
 	asJSON := cmd.Flags().Bool("json", false, "print the description as one JSON object, with JSON Schemas")
@@ -53,7 +53,7 @@ object, and {*: T} one with any names. An array, a map and bytes may be null. No
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), all)
 		}
-		_, err = io.WriteString(cmd.OutOrStdout(), describeText(d))
+		_, err = io.WriteString(cmd.OutOrStdout(), describeText(d, paletteFor(cmd.OutOrStdout())))
 		return err
 	}
 	return cmd
@@ -96,14 +96,14 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // describeText is a description for people: a line for each method, and below it what it does and its types.
-func describeText(d rpc.Description) string {
+func describeText(d rpc.Description, p palette) string {
 	width := 0
 	for _, m := range d.Methods {
 		width = max(width, utf8.RuneCountInString(plain(m.Name)))
 	}
 	var b strings.Builder
 	for _, m := range d.Methods {
-		fmt.Fprintf(&b, "%-*s  %s\n", width, plain(m.Name), plain(m.Kind))
+		fmt.Fprintf(&b, "%s  %s\n", p.bold(fmt.Sprintf("%-*s", width, plain(m.Name))), plain(m.Kind))
 		for line := range strings.Lines(m.Doc) {
 			fmt.Fprintf(&b, "    %s\n", plain(strings.TrimRight(line, "\r\n")))
 		}
@@ -123,8 +123,8 @@ func describeText(d rpc.Description) string {
 
 const completionTime = 700 * time.Millisecond // somebody waits at the keyboard
 
-// completeMethods completes NAME, and METHOD by asking that server.
-func completeMethods(policy func() (standpipe.Policy, error)) cobra.CompletionFunc {
+// completeMethods completes NAME, and METHOD by asking that server: streams only, where those are wanted.
+func completeMethods(policy func() (standpipe.Policy, error), streams bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) != 1 {
 			return completeNames(cmd, args, begun)
@@ -138,6 +138,9 @@ func completeMethods(policy func() (standpipe.Policy, error)) cobra.CompletionFu
 		d, _ := describe(ctx, args[0], &rpc.DialConfig{Policy: p}) // what can't be asked can't be completed
 		var list []cobra.Completion
 		for _, m := range d.Methods {
+			if streams && m.Kind != "stream" {
+				continue
+			}
 			first, _, _ := strings.Cut(m.Doc, "\n")
 			if strings.HasPrefix(m.Name, begun) && plain(m.Name) == m.Name {
 				list = append(list, cobra.CompletionWithDesc(m.Name, strings.TrimSuffix(plain(m.Kind)+": "+plain(first), ": ")))

@@ -55,10 +55,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "standpipe: interrupted")
 		return exitInterrupted
 	}
+	var done concluded
+	if errors.As(err, &done) {
+		return done.code
+	}
 	code, hint := verdict(err)
-	fmt.Fprintln(stderr, "standpipe:", err)
+	p := paletteFor(stderr)
+	fmt.Fprintln(stderr, p.red("standpipe:"), err)
 	if hint != "" {
-		fmt.Fprintln(stderr, "hint:", hint)
+		fmt.Fprintln(stderr, p.cyan("hint:"), hint)
 	}
 	return code
 }
@@ -72,6 +77,7 @@ func newRoot() *cobra.Command {
 A NAME is this user's own ("calc"), the machine's ("shared:calc"), or a path: of a socket, \\.\pipe\..., or "@name".
 
 Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody listens; 4 access denied; 130 interrupted.`,
+		Version:       thisBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -83,7 +89,9 @@ Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody list
 		RunE: func(*cobra.Command, []string) error { return nil }, // never reached: without it, Args is not asked
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newList(), newListen(), newConnect(), newRelay(), newTrace(), newReplay(), newWho())
+	root.SetVersionTemplate("{{.Version}}")
+	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newOpen(), newList(), newListen(), newConnect(), newRelay(), newTrace(),
+		newReplay(), newWho(), newDoctor(), newMan())
 	return root
 }
 
@@ -135,13 +143,13 @@ func verdict(err error) (code int, hint string) {
 	case errors.Is(err, standpipe.ErrWrongServer):
 		return exitDenied, "if this server is the right one, say so: --policy user:NAME"
 	case errors.Is(err, standpipe.ErrDenied):
-		return exitDenied, "standpipe who NAME shows the owner and the mode; the server's --policy says who may connect"
+		return exitDenied, "standpipe doctor NAME says which right is missing, and what mends it; the server's --policy says who may connect"
 	case errors.Is(err, standpipe.ErrInUse):
 		return exitFailed, "standpipe who NAME shows by whom"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exitFailed, "give it more time: --timeout"
 	case rpc.CodeOf(err) == rpc.Unavailable:
-		return exitFailed, "standpipe who NAME shows the owner, the mode and the server"
+		return exitFailed, "standpipe doctor NAME says why"
 	}
 	return exitFailed, ""
 }

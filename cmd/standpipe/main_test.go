@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"standpipe": main})
+	testscript.Main(m, map[string]func(){"standpipe": main, "standpipe-foreign": foreignServer})
 }
 
 // TestScript runs the sessions of testdata/script with the real program, in processes of their own.
