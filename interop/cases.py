@@ -44,7 +44,9 @@ def fails(code: Code, message: str | None = None) -> Iterator[list[standpipe.Err
         yield caught
     except standpipe.Error as e:
         if e.code is not code or message not in (None, e.message):
-            raise AssertionError(f"it failed with {e!r}, not {code!r} {message!r}") from e
+            raise AssertionError(
+                f"it failed with {e!r}, not {code!r} {message!r}"
+            ) from e
         caught.append(e)
     else:
         raise AssertionError(f"it did not fail with {code!r}")
@@ -70,7 +72,9 @@ def await_state(peer: Peer, what: str, wanted: Callable[[int, int], bool]) -> No
         if wanted(state["hanging"], state["cancelled"]):
             return
         if time.monotonic() > until:
-            raise AssertionError(f"the server's state is {state} for ever, which is not: {what}")
+            raise AssertionError(
+                f"the server's state is {state} for ever, which is not: {what}"
+            )
         time.sleep(0.01)
 
 
@@ -81,15 +85,31 @@ def idle(peer: Peer) -> None:
 
 @case("values")
 def values(peer: Peer) -> None:
-    given: list[Any] = [None, True, False, -(1 << 63), (1 << 63) - 1, 1.5, "", "a\0b", "é漢😀"]
+    given: list[Any] = [
+        None,
+        True,
+        False,
+        -(1 << 63),
+        (1 << 63) - 1,
+        1.5,
+        "",
+        "a\0b",
+        "é漢😀",
+    ]
     for value in (*given, b"\0\xff", [1, -1], {"k": ["v"]}):
         echo(peer, value)
 
 
 @case("typed")
 def typed(peer: Peer) -> None:
-    same("sum", call(peer, "add", {"a": 2, "b": 40}, returns=dict[str, int]), {"sum": 42})
-    same("sum", call(peer, "add", {"a": -(1 << 62), "b": -(1 << 62)}), {"sum": -(1 << 63)})
+    same(
+        "sum", call(peer, "add", {"a": 2, "b": 40}, returns=dict[str, int]), {"sum": 42}
+    )
+    same(
+        "sum",
+        call(peer, "add", {"a": -(1 << 62), "b": -(1 << 62)}),
+        {"sum": -(1 << 63)},
+    )
 
 
 @case("wrong-type")
@@ -126,7 +146,15 @@ def codes(peer: Peer) -> None:
 def details(peer: Peer) -> None:
     sent = [("type/a", b"\1\2\0"), ("type/é", b""), ("type/a", b"x")]
     with fails(Code.ABORTED) as caught:
-        call(peer, "fail", {"code": 10, "message": "", "details": [{"type": t, "data": d} for t, d in sent]})
+        call(
+            peer,
+            "fail",
+            {
+                "code": 10,
+                "message": "",
+                "details": [{"type": t, "data": d} for t, d in sent],
+            },
+        )
     same("details", [tuple(d) for d in caught[0].details], sent)
 
 
@@ -161,7 +189,11 @@ def cancel(peer: Peer) -> None:
     else:
         raise AssertionError("the call was not cancelled")
     watch.join()
-    await_state(peer, "one more was cancelled", lambda hanging, cancelled: hanging == 0 and cancelled == before + 1)
+    await_state(
+        peer,
+        "one more was cancelled",
+        lambda hanging, cancelled: hanging == 0 and cancelled == before + 1,
+    )
 
 
 def _interrupt_when_it_hangs(peer: Peer) -> None:
@@ -239,7 +271,10 @@ def json(peer: Peer) -> None:
 def describe(peer: Peer) -> None:
     kinds = {m["name"]: m["kind"] for m in peer.describe(PATIENCE)}
     for kind, names in (
-        ("unary", "echo add fail crash hang slow state left meta who back bytes make check copy drain"),
+        (
+            "unary",
+            "echo add fail crash hang slow state left meta who back bytes make check copy drain",
+        ),
         ("stream", "count sum each speak broken flood swap"),
     ):
         for name in names.split():
@@ -247,7 +282,11 @@ def describe(peer: Peer) -> None:
 
 
 def counts(peer: Peer, n: int) -> None:
-    same("values", list(peer.open("count", {"to": n}, timeout=PATIENCE, returns=int)), list(range(n)))
+    same(
+        "values",
+        list(peer.open("count", {"to": n}, timeout=PATIENCE, returns=int)),
+        list(range(n)),
+    )
 
 
 CASES["count"] = lambda peer: counts(peer, 10000)
@@ -300,7 +339,11 @@ def close_early(peer: Peer) -> None:
     before = call(peer, "state")["cancelled"]
     with peer.open("flood", timeout=PATIENCE) as stream:
         flood(stream, 5)
-    await_state(peer, "one more was cancelled", lambda hanging, cancelled: hanging == 0 and cancelled == before + 1)
+    await_state(
+        peer,
+        "one more was cancelled",
+        lambda hanging, cancelled: hanging == 0 and cancelled == before + 1,
+    )
 
 
 @case("slow-reader")
@@ -382,7 +425,10 @@ def hold(peer: Peer) -> list[Future[Any]]:
     """Starts hang and flood, and tells the test when they run."""
     pool = ThreadPoolExecutor(2)
     stream = peer.open("flood")
-    ended = [pool.submit(lambda: [None for _ in stream]), pool.submit(call, peer, "hang")]
+    ended = [
+        pool.submit(lambda: [None for _ in stream]),
+        pool.submit(call, peer, "hang"),
+    ]
     await_state(peer, "both run", lambda hanging, cancelled: hanging >= 2)
     print("holding", flush=True)
     return ended

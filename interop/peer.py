@@ -23,12 +23,17 @@ def run(server: str, names: list[str]) -> int:
         try:
             own = standpipe.Server()
             own.method("name")(lambda: "case")
-            with standpipe.dial(server, wait=True, timeout=PATIENCE, server=own) as peer:
+            with standpipe.dial(
+                server, wait=True, timeout=PATIENCE, server=own
+            ) as peer:
                 CASES[name](peer)
             own.close()
         except Exception as e:
             failed += 1
-            print(f"FAIL {name}: {type(e).__name__}: {e!s:.500}".replace("\n", " "), flush=True)
+            print(
+                f"FAIL {name}: {type(e).__name__}: {e!s:.500}".replace("\n", " "),
+                flush=True,
+            )
         else:
             print(f"ok {name}", flush=True)
     return failed

@@ -58,14 +58,21 @@ class Standpipe(Contender):
 
 
 class GRPC(Contender):
-    note, shared = "generic handlers, bytes without Protobuf, a Unix socket, 16 threads serve", "one channel"
+    note, shared = (
+        "generic handlers, bytes without Protobuf, a Unix socket, 16 threads serve",
+        "one channel",
+    )
 
     def serve(self, address: str, ready: Callable[[], None]) -> None:
         import grpc
 
-        server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
+        server = grpc.server(
+            ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)]
+        )
         echo = grpc.unary_unary_rpc_method_handler(lambda message, context: message)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bench", {"Echo": echo}),))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("Bench", {"Echo": echo}),)
+        )
         server.add_insecure_port("unix:" + address)
         server.start()
         ready()
@@ -107,13 +114,18 @@ class ZMQ(Contender):
 
 
 class Multiprocessing(Contender):
-    note, shared = "multiprocessing.connection, bytes, a thread for each connection serves", "a connection each"
+    note, shared = (
+        "multiprocessing.connection, bytes, a thread for each connection serves",
+        "a connection each",
+    )
 
     def serve(self, address: str, ready: Callable[[], None]) -> None:
         listener = connection.Listener(address, "AF_UNIX", backlog=128)
         ready()
         while True:
-            threading.Thread(target=self._answer, args=(listener.accept(),), daemon=True).start()
+            threading.Thread(
+                target=self._answer, args=(listener.accept(),), daemon=True
+            ).start()
 
     def _answer(self, conn: Any) -> None:
         try:
@@ -133,13 +145,18 @@ class Multiprocessing(Contender):
 
 
 class RPyC(Contender):
-    note, shared = "a service over a Unix socket, a thread for each connection serves", "a connection each"
+    note, shared = (
+        "a service over a Unix socket, a thread for each connection serves",
+        "a connection each",
+    )
 
     def serve(self, address: str, ready: Callable[[], None]) -> None:
         import rpyc
         from rpyc.utils.server import ThreadedServer
 
-        service = type("Bench", (rpyc.Service,), {"exposed_echo": lambda self, message: message})
+        service = type(
+            "Bench", (rpyc.Service,), {"exposed_echo": lambda self, message: message}
+        )
         server = ThreadedServer(service, socket_path=address)
         ready()
         server.start()
@@ -161,7 +178,9 @@ class Asyncio(Contender):
         asyncio.run(self._serve(address, ready))
 
     async def _serve(self, address: str, ready: Callable[[], None]) -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
             try:
                 while True:
                     writer.write(await _message(reader))

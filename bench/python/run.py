@@ -30,12 +30,16 @@ Rounds = dict[str, list[float]]
 @contextmanager
 def running(*command: str) -> Iterator[None]:
     """A server, which ends with its standard input."""
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert server.stdin is not None and server.stdout is not None
     try:
         line = server.stdout.readline()
         if line != "ready\n":
-            raise RuntimeError(f"{' '.join(command)} said {line!r} instead of being ready")
+            raise RuntimeError(
+                f"{' '.join(command)} said {line!r} instead of being ready"
+            )
         yield
     finally:
         server.stdin.close()
@@ -66,7 +70,9 @@ def rate(make: Callable[[], Call], seconds: float) -> float:
             call(bytes(SMALL))
             done[i] += 1
 
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(CALLERS)]
+    threads = [
+        threading.Thread(target=work, args=(i,), daemon=True) for i in range(CALLERS)
+    ]
     for thread in threads:
         thread.start()
     start.wait()
@@ -82,12 +88,17 @@ def rate(make: Callable[[], Call], seconds: float) -> float:
 def python_to_python(name: str, seconds: float) -> tuple[float, float]:
     """The latency and the rate of a contender."""
     contender = CONTENDERS[name]
-    with place() as address, running(sys.executable, str(HERE / "contender.py"), name, address):
+    with (
+        place() as address,
+        running(sys.executable, str(HERE / "contender.py"), name, address),
+    ):
         call = contender.connect(address)
         message = bytes(SMALL)
         if call(message) != message:
             raise RuntimeError(f"{name} answered with something else")
-        return latency(lambda: call(message), seconds), rate(contender.per_thread(address, call), seconds)
+        return latency(lambda: call(message), seconds), rate(
+            contender.per_thread(address, call), seconds
+        )
 
 
 @contextmanager
@@ -125,34 +136,55 @@ def _grpc(address: str) -> tuple[Call, Callable[[], Any]]:
     import numpy as np
     from google.protobuf.wrappers_pb2 import BytesValue
 
-    channel = grpc.insecure_channel("unix:" + address, options=[("grpc.max_send_message_length", -1)])
+    channel = grpc.insecure_channel(
+        "unix:" + address, options=[("grpc.max_send_message_length", -1)]
+    )
     pack = BytesValue.SerializeToString
-    echo = channel.unary_unary("/Bench/Echo", request_serializer=pack, response_deserializer=BytesValue.FromString)
+    echo = channel.unary_unary(
+        "/Bench/Echo",
+        request_serializer=pack,
+        response_deserializer=BytesValue.FromString,
+    )
     sink = channel.unary_unary("/Bench/Take", request_serializer=pack)
     array = np.arange(ARRAY // 4, dtype=np.float32)
-    return lambda message: echo(BytesValue(value=message)), lambda: sink(BytesValue(value=array.tobytes()))
+    return lambda message: echo(BytesValue(value=message)), lambda: sink(
+        BytesValue(value=array.tobytes())
+    )
 
 
 def go_to_python(peer: str, seconds: float) -> float:
     """The latency of a small call from Go."""
-    with place() as address, running(sys.executable, str(HERE / "contender.py"), "standpipe", address):
+    with (
+        place() as address,
+        running(sys.executable, str(HERE / "contender.py"), "standpipe", address),
+    ):
         command = [peer, "call", address, str(seconds), str(SMALL)]
         return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def table(title: str, unit: str, rounds: Rounds, scale: float, notes: dict[str, str]) -> None:
+def table(
+    title: str, unit: str, rounds: Rounds, scale: float, notes: dict[str, str]
+) -> None:
     """Prints medians, and the medians of the ratios to the first row."""
     base = next(iter(rounds.values()))
-    print(f"\n### {title}\n\n| | {unit} | times standpipe | rounds' times | |\n|---|--:|--:|--:|---|")
+    print(
+        f"\n### {title}\n\n| | {unit} | times standpipe | rounds' times | |\n|---|--:|--:|--:|---|"
+    )
     for name, values in rounds.items():
         ratios = [v / b for v, b in zip(values, base, strict=True)]
-        cells = [f"{median(values) * scale:.4g}", f"{median(ratios):.3g}", f"{min(ratios):.3g} to {max(ratios):.3g}"]
+        cells = [
+            f"{median(values) * scale:.4g}",
+            f"{median(ratios):.3g}",
+            f"{min(ratios):.3g} to {max(ratios):.3g}",
+        ]
         print(f"| {name} | {' | '.join(cells)} | {notes.get(name, '')} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", required=True, help="the program of bench/python/peer")
+    parser.add_argument(
+        "--peer", required=True, help="the program of bench/python/peer"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measure")
     s = parser.parse_args()
@@ -169,15 +201,31 @@ def main() -> None:
             took, array = to_go(s.peer, kind, s.seconds)
             small.setdefault(label, []).append(took)
             arrays.setdefault(label, []).append(array)
-        small.setdefault("standpipe, Go calls Python", []).append(go_to_python(s.peer, s.seconds))
+        small.setdefault("standpipe, Go calls Python", []).append(
+            go_to_python(s.peer, s.seconds)
+        )
         print(f"round {number + 1} of {s.rounds} is over", file=sys.stderr)
     notes = {name: c.note for name, c in CONTENDERS.items()}
-    print(f"{s.rounds} rounds, {s.seconds:g} s for each measure, Python {sys.version.split()[0]}. Medians.")
+    print(
+        f"{s.rounds} rounds, {s.seconds:g} s for each measure, Python {sys.version.split()[0]}. Medians."
+    )
     table(f"Python to Python, a call of {SMALL} bytes", "µs", calls, 1e6, notes)
-    table(f"{CALLERS} threads (more is better)", "calls/s", rates, 1, {n: c.shared for n, c in CONTENDERS.items()})
+    table(
+        f"{CALLERS} threads (more is better)",
+        "calls/s",
+        rates,
+        1,
+        {n: c.shared for n, c in CONTENDERS.items()},
+    )
     table(f"Python to Go, a call of {SMALL} bytes", "µs", small, 1e6, {})
     how = "a copy into the Buffer included"
-    table(f"Python to Go, a NumPy array of {ARRAY >> 20} MiB", "ms", arrays, 1e3, {"standpipe": how})
+    table(
+        f"Python to Go, a NumPy array of {ARRAY >> 20} MiB",
+        "ms",
+        arrays,
+        1e3,
+        {"standpipe": how},
+    )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from .policy import Guard
 Part = bytes | bytearray | memoryview
 
 MAX_HANDLES = 64  # that go at once, and that may wait to be taken
+_LONGEST = 2_000_000.0  # seconds that poll(2) waits at once
 _MAX_PARTS = 1024  # IOV_MAX of Linux, macOS and FreeBSD
 SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -84,6 +85,7 @@ class Endpoint(Closing):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._waker: Waker | None = None  # made when somebody waits
         self._woken = False
+        self._pid = os.getpid()
         super().__init__()
 
     def fileno(self) -> int:
@@ -152,7 +154,8 @@ class Endpoint(Closing):
         if self._waker is None:
             self._waker = Waker()
             self._poll.register(self._waker.fd, select.POLLIN)
-        if not self._woken and not self._poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1))):
+        milliseconds = None if timeout is None else max(0, -int(-min(timeout, _LONGEST) * 1000 // 1))
+        if not self._woken and not self._poll.poll(milliseconds) and (timeout or 0) <= _LONGEST:
             raise TimeoutError(errno.ETIMEDOUT, "nothing came in time")
         if self._woken:
             with self.in_use():
@@ -207,8 +210,9 @@ class Endpoint(Closing):
                     self._waker.set()
 
     def unblock(self) -> None:
-        with suppress(OSError):  # the peer has gone
-            self.sock.shutdown(socket.SHUT_RDWR)
+        if os.getpid() == self._pid:  # in the child of a fork, the connection is the parent's still
+            with suppress(OSError):  # the peer has gone
+                self.sock.shutdown(socket.SHUT_RDWR)
         if self._waker is not None:
             self._waker.set()
 

@@ -29,6 +29,7 @@ class Listener:
     """
 
     def __init__(self, addr: Addr, guard: Guard, buffer: int, backlog: int) -> None:
+        self._pid = os.getpid()
         self._buffer = buffer
         self._path = addr.path
         self._lock: LockFile | None = None
@@ -110,6 +111,8 @@ class Listener:
 
     def _free(self) -> None:
         """Remove our socket file, and nobody else's, and then the lock, so that the next server finds nothing."""
+        if os.getpid() != self._pid:
+            return  # the child of a fork: the name is its parent's
         try:
             if self._inode and inode_of(os.lstat(self._path)) == self._inode:
                 os.remove(self._path)

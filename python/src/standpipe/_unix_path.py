@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import sys
+from contextlib import suppress
 
 assert sys.platform != "win32"
 
@@ -138,10 +139,19 @@ def own_folder(folder: str) -> None:
     raise DeniedError(f"the folder {folder} {what}; it must be a folder of user {os.geteuid()} with mode 0700")
 
 
+def _make_parents(folder: str) -> None:
+    """Make a folder and those above it, closed to others: makedirs has a mode for the last one only."""
+    if not os.path.isdir(folder):
+        if (above := os.path.dirname(folder)) != folder:
+            _make_parents(above)
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+
+
 def make_user_folder(folder: str) -> None:
     """Make the folder of this user's endpoints. Those above are made as the user's other programs would."""
     try:
-        os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
+        _make_parents(os.path.dirname(folder))
         make_folder(folder, 0o700)
     except OSError as e:
         raise denied(e, "the folder for this user's endpoints can't be made") from e

@@ -35,6 +35,7 @@ T = TypeVar("T")
 _log = logging.getLogger("standpipe")
 
 _HELLO = 10.0  # seconds for the peer's hello
+_READS = 8  # one after the other, until others in the loop have their turn
 _CLOSE = 1.0  # seconds that the peer has to take what was queued, at the end
 _MOST_PARTS = 256  # in one write
 _HIGH = 256  # messages that wait, above which senders of streams do
@@ -174,13 +175,22 @@ class Peer:
         self.stir()
         await self._written.wait()
 
-    async def send_buffers(self, buffers: Sequence[Buffer], data: Sequence[Data], stop: Callable[[], bool]) -> bool:
-        """See Channel.send_buffers."""
+    async def send_buffers(
+        self,
+        buffers: Sequence[Buffer],
+        data: Sequence[Data],
+        stop: Callable[[], bool],
+        deadline: float | None = None,
+    ) -> bool:
+        """See Channel.send_buffers. A deadline is a time of monotonic()."""
         async with self._pieces:
             steps = self.session.send_buffers(buffers, *data)
             try:
                 for _ in steps:
-                    await self.flush()
+                    try:
+                        await asyncio.wait_for(self.flush(), None if deadline is None else deadline - monotonic())
+                    except asyncio.TimeoutError:
+                        return False
                     if self._broken or stop():
                         return False
             finally:
@@ -192,16 +202,21 @@ class Peer:
 
     async def _read(self) -> None:
         error: BaseException = ClosedError()
+        hello = self._loop.time() + _HELLO
+        reads = 0
         try:
             while True:
                 room = self.session.room()
                 if self.session.peer is None:
-                    n = await asyncio.wait_for(self._conn.recv_into(room), _HELLO)
+                    n = await asyncio.wait_for(self._conn.recv_into(room), hello - self._loop.time())
                 else:
                     n = await self._conn.recv_into(room)
                 if n == 0:
                     self.session.eof()
                 self._take(n)
+                reads += 1
+                if reads % _READS == 0:  # while there is more to read, a read does not wait
+                    await asyncio.sleep(0)
         except asyncio.TimeoutError:
             error = ProtocolError(f"no whole hello came within {_HELLO:.0f} seconds")
         except HandlesError as e:
@@ -324,9 +339,7 @@ class Peer:
             head = open_head(call.number, VALUE, calls.codec_place(codec), name, left, meta)
             if not buffers:
                 self.session.send(head, data)
-            elif not await self.send_buffers(
-                buffers, (head, data), lambda: deadline is not None and monotonic() > deadline
-            ):
+            elif not await self.send_buffers(buffers, (head, data), lambda: False, deadline):
                 raise (
                     self.unavailable()
                     if self._error

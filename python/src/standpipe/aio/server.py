@@ -135,7 +135,14 @@ class Server(Methods):
         """Runs a handler in a task of its own."""
         task = asyncio.get_running_loop().create_task(self._run(peer, served))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():  # before it began
+                _cancelled(peer, served)
+                peer.stir()
+
+        task.add_done_callback(ended)
         served.waiter = _Canceller(task)
         if served.deadline is not None:
             timer = asyncio.get_running_loop().call_later(served.deadline - monotonic(), _expire, served, task)
@@ -152,8 +159,7 @@ class Server(Methods):
             else:
                 await self._stream(peer, served, method)
         except asyncio.CancelledError:
-            code = served.cancelled or Code.CANCELED
-            peer.calls.fail(served, Error(code, "the call was cancelled"))
+            _cancelled(peer, served)
         except BaseException as e:
             peer.calls.fail(served, to_error(e, method.name))
         finally:
@@ -205,6 +211,11 @@ class _Canceller:
 
     def wake(self) -> None:
         self._task.cancel()
+
+
+def _cancelled(peer: Peer, served: Served) -> None:
+    peer.calls.fail(served, Error(served.cancelled or Code.CANCELED, "the call was cancelled"))
+    release_all([b for b in served.buffers if not b.kept])
 
 
 def _expire(served: Served, task: asyncio.Task[None]) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from .buffer import Buffer
 from .made import IDLE
 from .memory import Memory
-from .session import READ, Data, Session
+from .session import Data, Session
 
 _SOON = 0.001  # seconds that a release waits for something that is sent anyway
 _CLOSE = 1.0  # seconds that the peer has to take what was queued, at the end
@@ -99,20 +99,41 @@ class Channel:
             handles = handles or files
         return parts, handles
 
-    def send_buffers(self, buffers: Sequence[Buffer], data: Sequence[Data], stop: Callable[[], bool]) -> bool:
-        """Sends a message with buffers, large ones in pieces. False, and nothing is sent, where stop says so in
-        between. Errors are Session's.
+    def send_buffers(
+        self,
+        buffers: Sequence[Buffer],
+        data: Sequence[Data],
+        stop: Callable[[], bool],
+        begin: Callable[[], bool] = lambda: True,
+        patient: bool = True,
+    ) -> bool:
+        """Queues a message with buffers, to be flushed; large ones leave in pieces before it. False, and nothing is
+        sent, where stop says so in between, or begin, which is asked when the buffers are taken. Who is not patient waits
+        for the peer to read no longer than until stop says so. Errors are Session's.
         """
         with self.pieces:
             steps = self.session.send_buffers(buffers, *data)
-            for _ in steps:
-                self.flush(True)
-                if self._broken or stop():
-                    steps.close()  # type: ignore[attr-defined]
-                    self.flush()
+            try:
+                if not begin():
                     return False
-        self.flush(sum(map(len, data)) > READ)
+                for _ in steps:
+                    if patient:
+                        self.flush(True)
+                    else:
+                        self._await_written(stop)
+                    if self._broken or stop():
+                        return False
+            finally:
+                steps.close()  # type: ignore[attr-defined]
         return True
+
+    def _await_written(self, stop: Callable[[], bool]) -> None:
+        """Waits until somebody else has written the outbox, or stop says so."""
+        self.post()
+        pause = 0.0001
+        while (self.session.outbox or self._writing.locked()) and not self._broken and not stop():
+            sleep(pause)
+            pause = min(2 * pause, 0.005)
 
     def hush(self, on: bool) -> None:
         """Between the two calls the thread's own releases wake nobody: it flushes soon itself."""

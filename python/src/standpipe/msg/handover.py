@@ -53,7 +53,9 @@ class _Values:
     def __init__(self, conn: Any) -> None:
         self.copies = stranger(conn)
         self._conn = conn
-        self._given: dict[int, int] = {}  # by their values: handles that the peer has perhaps not taken
+        # By their values: handles that the peer has perhaps not taken. It closes what it has taken, so that a value may be
+        # given again before that is known here; the one that was given first was taken first.
+        self._given: dict[int, list[int]] = {}
 
     def make(self, size: int) -> tuple[Segment, int, tuple[int, ...]]:
         segment = mem.Segment.create(size)
@@ -64,7 +66,7 @@ class _Values:
             mem.close_handle(handle)
             segment.close()
             raise
-        self._given[value] = handle
+        self._given.setdefault(value, []).append(handle)
         return segment, value, ()
 
     def take(self, value: int, size: int, handles: list[int]) -> Segment | None:
@@ -74,10 +76,17 @@ class _Values:
             return None  # its maker may have sent it and closed: what refers to it shows
 
     def taken(self, value: int) -> None:
-        mem.close_handle(self._given.pop(value))
+        mem.close_handle(self._first(value))
+
+    def _first(self, value: int) -> int:
+        given = self._given[value]
+        handle = given.pop(0)
+        if not given:
+            del self._given[value]
+        return handle
 
     def revoke(self, value: int) -> None:
-        handle = self._given.pop(value)
+        handle = self._first(value)
         try:
             self._conn.revoke_handle(value, handle)
         except OSError:

@@ -117,7 +117,10 @@ class Session:
     def fed(self, n: int, handles: Sequence[int] = ()) -> None:
         """n bytes were read to room(), with these descriptors, which are the session's from now on."""
         if handles:
+            waiting = len(self.handles)
             self.handles.extend(handles)
+            if waiting > MOST_HANDLES:  # whatever is under way: each byte may bring more
+                raise ProtocolError(f"{waiting} descriptors came that no frame explains")
         if self._large is None:
             self._j += n
             return
@@ -314,11 +317,12 @@ class Session:
     def _send_taken(self, buffers: Sequence[Buffer], views: list[memoryview], data: tuple[Data, ...]) -> Iterator[None]:
         refs, inside = bytearray(), list[Data]()
         segments, gone = list[Made](), list[int]()
+        looks = list[memoryview]()  # of copies: their segments are nobody else's while these are there
         sent = False
         try:
             for i, b in enumerate(buffers):
                 view, views[i] = views[i], memoryview(b"")
-                made = self._share(b, view)
+                made = self._share(b, view, looks)
                 if made is not None:
                     segments.append(made)
                     refs += REF.pack(len(view), made.number, 0)
@@ -343,8 +347,10 @@ class Session:
                 for number in gone:
                     self.outbox.append(([HEADER.pack(4, DROP, 0, 0), ONE.pack(number)], ()))
 
-    def _share(self, b: Buffer, view: memoryview) -> Made | None:
-        """The segment that b's bytes are in, or were copied to: b may be another session's, or the peer's own."""
+    def _share(self, b: Buffer, view: memoryview, looks: list[memoryview]) -> Made | None:
+        """The segment that b's bytes are in, or were copied to: b may be another session's, or the peer's own. Whoever
+        has a look at a copy keeps its segment from being free again, until it is sent.
+        """
         if self.maker is None:
             return None
         if b.made is not None and b.made.maker is self.maker:
@@ -359,6 +365,7 @@ class Session:
             return None
         made, to = got
         to[:] = view
+        looks.append(to)
         return made
 
     def new_buffer(self, n: int) -> Buffer:

@@ -49,6 +49,9 @@ def codec_names(codecs: Sequence[Codec]) -> str:
     return " ".join(c.name for c in codecs)
 
 
+_MOST_WAITING = 64  # frames that are to be written, above which a ping has no pong of its own
+
+
 class Calls:
     """The state of all calls. What is to be sent goes to the session's outbox; whoever called has to have it written.
 
@@ -130,7 +133,7 @@ class Calls:
             self._flow(f, m)
         elif kind == DRAIN:
             self._drained()
-        elif kind == PING:
+        elif kind == PING and len(self.session.outbox) < _MOST_WAITING:  # or something else is sent anyway
             self.session.send(PONG_FRAME)
         if m.buffers:
             release_all(m.buffers)  # nobody wanted them

@@ -172,6 +172,8 @@ class Line:
                 self._end(ProtocolError(f"no whole hello came within {_HELLO:.0f} seconds"))
             finally:
                 self.turn.give()
+            if timeout is not None and until < deadline:
+                raise TimeoutError(f"the server's hello has not come within {timeout} seconds")
         if self._error is None:
             try:
                 self.calls.greet()

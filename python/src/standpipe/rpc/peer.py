@@ -219,8 +219,11 @@ class Peer(Line):
         return call
 
     def _send_buffers(self, call: Call, buffers: Sequence[Buffer], data: Sequence[Any], deadline: float | None) -> None:
-        sent = self.channel.send_buffers(buffers, data, lambda: deadline is not None and monotonic() > deadline)
+        sent = self.channel.send_buffers(
+            buffers, data, lambda: deadline is not None and monotonic() > deadline, patient=deadline is None
+        )
         if not sent:
+            self.channel.post()
             raise (
                 self._unavailable()
                 if self._error

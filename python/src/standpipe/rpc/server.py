@@ -285,11 +285,10 @@ class Server(Methods):
             peer.session.check(len(head) + len(data), buffers)
         except TooLargeError as e:
             raise Error(Code.RESOURCE_EXHAUSTED, f"the result of {method_name(served)} can't be sent: {e}") from None
-        if peer.calls.forget(served):
-            try:
-                peer.channel.send_buffers(buffers, (head, data), lambda: False)
-            except ValueError as e:
-                raise Error(Code.INTERNAL, f"the result of {method_name(served)} can't be sent: {e}") from None
+        try:  # the call is forgotten when nothing can refuse its answer any more
+            peer.channel.send_buffers(buffers, (head, data), lambda: False, lambda: peer.calls.forget(served))
+        except ValueError as e:
+            raise Error(Code.INTERNAL, f"the result of {method_name(served)} can't be sent: {e}") from None
 
     def _stream(self, peer: Peer, served: Served, method: Method) -> None:
         assert served.stream is not None

@@ -179,6 +179,7 @@ class Stream(Generic[In, Out]):
             ) from None
         finally:
             calls.sent(end)
+        peer.write(self._deadline)
         if not sent:
             with calls.lock:
                 raise self._refused()
