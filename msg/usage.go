@@ -59,5 +59,7 @@ func (k *taker) use() int64 {
 func (w *writer) carried(bytes int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sent += bytes
+	if w.err == nil && !w.closed {
+		w.sent += bytes
+	}
 }

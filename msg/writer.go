@@ -82,7 +82,9 @@ func (w *writer) resumes() bool { return resumes || w.ring != nil }
 // peer has not read by then is copied, and sent by a goroutine. queue: a small one need not be written yet.
 func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte) error {
 	w.mu.Lock()
-	w.sent += headerSize + int64(h.length)
+	if w.err == nil && !w.closed {
+		w.sent += headerSize + int64(h.length)
+	}
 	if w.ring != nil {
 		if done, err := w.try(queue, h, parts); done {
 			return err
