@@ -111,7 +111,7 @@ func (r *rig) span(t *testing.T, kind trace.SpanKind, name string) sdktrace.Read
 func mark(s sdktrace.ReadOnlySpan, key string) string {
 	for _, a := range s.Attributes() {
 		if string(a.Key) == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
