@@ -3,7 +3,7 @@
 
 SHELL     := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-PACKAGES  := ./... ./bench/... ./cmd/standpipe/... ./grpcpipe/...
+PACKAGES  := ./... ./bench/... ./cmd/standpipe/... ./grpcpipe/... ./otelpipe/... ./prompipe/...
 BIN       := .build/bin
 WINE      := $(CURDIR)/tools/wine-run
 VET       := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/arm64 freebsd/amd64

@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "write the exported API to testdata/api")
 
 // publicPackages are those whose exported API is promised, by their folders.
-var publicPackages = []string{".", "msg", "rpc", "topic", "pipetest"}
+var publicPackages = []string{".", "msg", "rpc", "topic", "pipetest", "otelpipe", "prompipe"}
 
 // The exported API is a file, so that a change of it is seen in the change itself, and never happens by the way.
 func TestAPI(t *testing.T) {

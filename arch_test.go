@@ -33,6 +33,8 @@ var house = map[string]struct{ ours, others []string }{
 	// Modules of their own: what they import from others is their own matter.
 	"cmd/standpipe": {[]string{".", "msg", "rpc", "topic"}, []string{""}},
 	"grpcpipe":      {[]string{".", "msg", "rpc"}, []string{""}},
+	"otelpipe":      {[]string{".", "rpc"}, []string{""}},
+	"prompipe":      {[]string{".", "rpc"}, []string{""}},
 	"bench":         {[]string{".", "internal/mem", "internal/ring", "msg", "rpc", "topic", "grpcpipe"}, []string{""}}, // it measures the parts, too
 	"tools":         {nil, []string{""}},
 }

@@ -36,6 +36,9 @@ func Group(names ...string) Policy { return Policy{groups: slices.Clone(names), 
 // Anyone admits every user of this machine. It still keeps out the network.
 func Anyone() Policy { return Policy{anyone: true} }
 
+// Superuser admits who may do anything: root; on Windows SYSTEM, and what the Administrators own.
+func Superuser() Policy { return superuser() }
+
 // ParsePolicy reads "self", "anyone", or a list such as "user:alice,group:video,self". It is the inverse of String. The
 // error says which word was not understood; whether the names exist is seen when the Policy is used.
 func ParsePolicy(s string) (Policy, error) {

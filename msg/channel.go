@@ -212,6 +212,7 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 	parts := append([][]byte{nil}, data...)
 	length := n + cap(refs)
 	var segments []*made
+	var shared int64  // bytes in them
 	var gone []uint32 // the numbers of those that have gone in pieces
 	defer func() {
 		for _, b := range buffers {
@@ -224,6 +225,7 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 		case m != nil:
 			r.segment = m.number
 			segments = append(segments, m)
+			shared += int64(r.size)
 		case r.size > mostPiece:
 			if len(gone) == 0 {
 				if err = ch.lockPieces(ctx); err == nil {
@@ -251,8 +253,11 @@ func (ch *Channel) sendTaken(ctx context.Context, buffers []Buffer, n int, data 
 	}
 	parts[0] = refs
 	ch.count(length)
-	for _, m := range segments {
-		m.send()
+	if len(segments) > 0 {
+		for _, m := range segments {
+			m.send()
+		}
+		ch.w.carried(shared)
 	}
 	return ch.w.send(ctx, false, header{uint32(length), kindMessage, len(buffers)}, parts)
 }

@@ -33,6 +33,8 @@ type reader struct {
 	torn    bool        // a frame was read in part
 	err     error       // final, but for ErrInterrupted
 
+	received atomic.Int64 // bytes of frames and Buffers, see Usage
+
 	arrivals arrivals
 	// Of a frame that an interrupt has found unfinished, and that the next message goes on with:
 	holds   bool
@@ -218,6 +220,9 @@ func (r *reader) header() (header, error) {
 	}
 	h, err := parseHeader(r.buf[r.i:r.j], r.lim)
 	r.i += headerSize
+	if err == nil {
+		r.received.Add(headerSize + int64(h.length))
+	}
 	return h, err
 }
 
@@ -300,6 +305,7 @@ func (r *reader) buffers(refs []ref, inline [][]byte) (list []Buffer, err error)
 		switch {
 		case ref.segment != 0:
 			b, err = r.sh.taker.buffer(ref)
+			r.received.Add(int64(b.Len()))
 		case ref.pieces != 0:
 			b, err = r.arrivals.arrived(ref)
 		default:

@@ -42,6 +42,7 @@ type writer struct {
 	besides  bool        // a goroutine writes them
 	over     atomic.Bool // the stream has gone to the ring
 	owed     bool        // a bell, when it has
+	sent     int64       // bytes of frames and Buffers, see Usage
 	closed   bool
 	deadline time.Time // of all writes, once closed
 	err      error
@@ -81,6 +82,9 @@ func (w *writer) resumes() bool { return resumes || w.ring != nil }
 // peer has not read by then is copied, and sent by a goroutine. queue: a small one need not be written yet.
 func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte) error {
 	w.mu.Lock()
+	if w.err == nil && !w.closed {
+		w.sent += headerSize + int64(h.length)
+	}
 	if w.ring != nil {
 		if done, err := w.try(queue, h, parts); done {
 			return err

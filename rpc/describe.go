@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A Description tells what a server's methods are.
@@ -75,14 +76,10 @@ func (s *Server) describe() (d described) {
 	routes := *s.routes.Load()
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
 		r := routes[name]
-		if name == describeMethod {
+		if strings.HasPrefix(name, reserved) {
 			continue
 		}
-		kind := "unary"
-		if r.stream != nil {
-			kind = "stream"
-		}
-		d.Methods = append(d.Methods, describedMethod{Name: name, Kind: kind, In: schemaOf(r.in), Out: schemaOf(r.out), Doc: s.docs[name]})
+		d.Methods = append(d.Methods, describedMethod{Name: name, Kind: r.kind(), In: schemaOf(r.in), Out: schemaOf(r.out), Doc: s.docs[name]})
 	}
 	return d
 }

@@ -149,6 +149,9 @@ func newPeer(c net.Conn, o options, dialer bool) *Peer {
 	}})
 	p.out.init(p, dialer)
 	p.turn.init()
+	if p.o.server != noMethods {
+		p.o.server.census.join(p)
+	}
 	go p.begin()
 	return p
 }
@@ -300,6 +303,7 @@ func (p *Peer) end(err error) {
 	p.ch.Close()
 	p.cancel()
 	p.err = err
+	p.o.server.census.leave(p)
 	close(p.ended)
 	p.in.end()
 	p.out.end(p.unavailable())

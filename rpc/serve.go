@@ -23,6 +23,8 @@ type incoming struct {
 	calls    table
 	contexts contexts
 	few      int // calls so far, up to fewCalls
+	begun    int64
+	failed   int64 // of them
 	draining bool
 	quiet    []chan struct{} // to be closed when none is busy
 
@@ -150,9 +152,12 @@ func (in *incoming) streamAt(f *frame) (*stream, error) {
 }
 
 // forget takes a call out of the table; from then on the other side may use its number again.
-func (in *incoming) forget(number uint32) {
+func (in *incoming) forget(number uint32, failed bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if failed {
+		in.failed++
+	}
 	in.calls.remove(number)
 }
 
@@ -224,7 +229,10 @@ func (p *Peer) open(f *frame, m packet) (run *served, err error) {
 		return nil, fmt.Errorf("%d calls at once, where %d were allowed", busy, p.o.maxCalls)
 	}
 	in.busy.Add(1)
+	in.begun++
 	if refused := p.refused(f, how); refused != nil {
+		in.failed++
+		p.o.server.census.refused.add(refused.Code)
 		b := appendError(nil, f.stream, refused, nil, nil, p.ch.MaxMessage())
 		go func() {
 			defer in.left()
@@ -371,12 +379,13 @@ func (c *served) end(failed *Error) {
 	}
 	switch {
 	case failed != nil:
+		c.m.tally.failed.add(failed.Code)
 		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
 	case c.stream != nil:
 		c.out = appendClose(c.out[:0], c.number, false, header, trailer)
 	}
 	p.release(c.held)
-	p.in.forget(c.number)
+	p.in.forget(c.number, failed != nil)
 	p.quick(len(c.out) + len(c.tail))
 	if failed != nil {
 		releaseAll(c.beside) // of a result that is not sent
@@ -394,6 +403,7 @@ func (c *served) end(failed *Error) {
 		}
 		releaseAll(c.beside)
 		failed = Errorf(Internal, "the result of %q can't be sent: %w", c.m.name, refused)
+		c.m.tally.failed.add(failed.Code)
 		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
 	}
 	p.sendQuick(c.out, c.tail) // its errors end the connection, which the reader sees
@@ -408,10 +418,15 @@ func (c *served) run() (failed *Error) {
 		}
 	}()
 	if err := c.m.admit(c.p); err != nil {
+		c.m.tally.others.Add(1)
 		return err
 	}
 	if c.stream != nil {
-		if err := c.m.stream(c, c.stream); err != nil {
+		c.m.tally.others.Add(1)
+		start := time.Now()
+		err := c.m.stream(c, c.stream)
+		c.m.tally.times.add(time.Since(start), 1)
+		if err != nil {
 			return toError(err)
 		}
 		return nil

@@ -66,18 +66,27 @@ type Server struct {
 	mu       sync.Mutex
 	docs     map[string]string
 	policies map[string]standpipe.Policy
+
+	census census
 }
 
 // noMethods is the server of those who have none.
-var noMethods = NewServer(nil)
+var noMethods = newServer(nil)
 
 // NewServer makes a Server without methods. It panics where the config can't be.
 func NewServer(cfg *ServerConfig) *Server {
+	s := newServer(cfg)
+	s.tellsStats()
+	return s
+}
+
+func newServer(cfg *ServerConfig) *Server {
 	if cfg == nil {
 		cfg = &ServerConfig{}
 	}
 	s := &Server{cfg: *cfg, docs: map[string]string{}, policies: map[string]standpipe.Policy{}}
 	s.routes.Store(&map[string]*route{})
+	s.census.began = time.Now()
 	if s.cfg.Drain == 0 {
 		s.cfg.Drain = 5 * time.Second
 	}

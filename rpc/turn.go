@@ -255,6 +255,14 @@ type route struct {
 	out    reflect.Type
 
 	small, large pace // with values up to smallValue, and above
+	tally        tally
+}
+
+func (m *route) kind() string {
+	if m.stream != nil {
+		return "stream"
+	}
+	return "unary"
 }
 
 func (m *route) paceOf(value []byte) *pace {
@@ -269,7 +277,7 @@ type pace struct {
 	slow  atomic.Int32 // calls that are still to be run in goroutines of their own
 	last  atomic.Int32 // what slow was set to last
 	brisk atomic.Bool  // it took next to no time the last time
-	runs  atomic.Uint32
+	runs  atomic.Uint64
 }
 
 const (
@@ -285,13 +293,20 @@ func (m *pace) quick(behind bool) bool {
 // timed runs the handler of a unary call, and learns from how long it takes: each time while it is slow, now and then
 // otherwise.
 func (m *route) timed(c *served) error {
+	const seldom = 8
 	pace := m.paceOf(c.value)
-	if pace.runs.Add(1)%8 != 0 && pace.slow.Load() <= 0 {
-		return m.unary(c)
+	run, counts := pace.runs.Add(1), uint64(1)
+	if pace.slow.Load() <= 0 {
+		if run%seldom != 0 {
+			return m.unary(c)
+		}
+		counts = seldom // for those that were not timed
 	}
 	start := time.Now()
 	err := m.unary(c)
-	pace.took(time.Since(start))
+	took := time.Since(start)
+	pace.took(took)
+	m.tally.times.add(took, counts)
 	return err
 }
 

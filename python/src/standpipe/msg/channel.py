@@ -108,8 +108,8 @@ class Channel:
         patient: bool = True,
     ) -> bool:
         """Queues a message with buffers, to be flushed; large ones leave in pieces before it. False, and nothing is
-        sent, where stop says so in between, or begin, which is asked when the buffers are taken. Who is not patient waits
-        for the peer to read no longer than until stop says so. Errors are Session's.
+        sent, where stop says so in between, or begin, which is asked when the buffers are taken. Who is not patient
+        waits for the peer to read no longer than until stop says so. Errors are Session's.
         """
         with self.pieces:
             steps = self.session.send_buffers(buffers, *data)

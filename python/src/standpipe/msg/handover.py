@@ -53,8 +53,8 @@ class _Values:
     def __init__(self, conn: Any) -> None:
         self.copies = stranger(conn)
         self._conn = conn
-        # By their values: handles that the peer has perhaps not taken. It closes what it has taken, so that a value may be
-        # given again before that is known here; the one that was given first was taken first.
+        # By their values: handles that the peer has perhaps not taken. It closes what it has taken, so that a value may
+        # be given again before that is known here; the one that was given first was taken first.
         self._given: dict[int, list[int]] = {}
 
     def make(self, size: int) -> tuple[Segment, int, tuple[int, ...]]:
