@@ -37,7 +37,7 @@ func (r *benchReport) page() string {
 	p.figure("Round trip, median", "One message there and one of the same size back, one at a time. Lower is better.",
 		p.overSize("round trip", benchTime, func(c *benchCell) float64 { return c.Trip.P50 }))
 	p.figure("Throughput, one way", "As fast as one sender can send and one receiver can read. Higher is better.",
-		p.overSize("throughput", benchBytesRate, func(c *benchCell) float64 { return c.Flow.Bytes }))
+		p.throughput())
 	p.figure("Processor time for a message, one way", "Of both processes together. Lower is better.",
 		p.overSize("processor time", benchTime, func(c *benchCell) float64 { return c.Flow.CPU }))
 	p.distribution()
@@ -104,6 +104,15 @@ func (p *benchPage) overSize(what string, text func(float64) string, value func(
 			}
 		}
 		plot.series = append(plot.series, s)
+	}
+	return plot
+}
+
+// throughput has its ticks where their texts are round: at 1, 32, 1024 ...
+func (p *benchPage) throughput() benchPlot {
+	plot := p.overSize("throughput", benchBytesRate, func(c *benchCell) float64 { return c.Flow.Bytes })
+	for t := 1.0; t < 1<<45; t *= 32 {
+		plot.y.ticks = append(plot.y.ticks, t)
 	}
 	return plot
 }

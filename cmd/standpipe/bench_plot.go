@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ type benchPlot struct {
 type benchAxis struct {
 	label string
 	ticks []float64            // nil: the powers of ten, and what lies between them where those are few
-	text  func(float64) string // of a tick, and of a value
+	text  func(float64) string // of a value
 }
 
 // benchSeries is a line. Its class is the same for a way in all plots.
@@ -32,7 +33,7 @@ type benchSeries struct {
 // The drawing's own units. They are few, so that its texts can be read on a phone.
 const (
 	plotWidth, plotHeight = 460.0, 330.0
-	plotLeft, plotRight   = 62.0, 14.0
+	plotLeft, plotRight   = 68.0, 18.0
 	plotTop, plotBottom   = 12.0, 44.0
 	plotApart             = 44.0 // of texts on the x axis
 )
@@ -57,9 +58,6 @@ func (p benchPlot) svg() string {
 	lowY, highY := p.limits(1)
 	if lowX > highX {
 		return ""
-	}
-	for _, t := range p.x.ticks {
-		lowX, highX = min(lowX, t), max(highX, t)
 	}
 	x := newBenchScale(lowX, highX, plotLeft, plotWidth-plotRight)
 	y := newBenchScale(lowY, highY, plotHeight-plotBottom, plotTop)
@@ -92,25 +90,38 @@ func (p benchPlot) drawAxes(b *strings.Builder, x, y benchScale) {
 	text := func(anchor string, x, y float64, s string) {
 		fmt.Fprintf(b, `<text text-anchor="%s" x="%.1f" y="%.1f">%s</text>`+"\n", anchor, x, y, html.EscapeString(s))
 	}
-	for _, t := range benchTicks10(y) {
+	for _, t := range p.y.ticksOn(y) {
 		line("grid", plotLeft, y.at(t), right, y.at(t))
-		text("end", plotLeft-6, y.at(t)+4, p.y.text(t))
-	}
-	ticks := p.x.ticks
-	if ticks == nil {
-		ticks = benchTicks10(x)
+		text("end", plotLeft-6, y.at(t)+4, benchRound(p.y.text(t)))
 	}
 	last := math.Inf(-1)
-	for _, t := range ticks {
+	for _, t := range p.x.ticksOn(x) {
 		line("grid", x.at(t), plotTop, x.at(t), bottom)
 		if x.at(t)-last >= plotApart {
 			last = x.at(t)
-			text("middle", last, bottom+16, p.x.text(t))
+			text("middle", last, bottom+16, benchRound(p.x.text(t)))
 		}
 	}
 	line("axis", plotLeft, bottom, right, bottom)
 	line("axis", plotLeft, plotTop, plotLeft, bottom)
 	text("middle", (plotLeft+right)/2, plotHeight-8, p.x.label)
+}
+
+// ticksOn are those of the axis that lie on the scale.
+func (a benchAxis) ticksOn(s benchScale) []float64 {
+	if a.ticks == nil {
+		return benchTicks10(s)
+	}
+	return slices.DeleteFunc(slices.Clone(a.ticks), func(t float64) bool { return math.Log10(t) < s.low || math.Log10(t) > s.high })
+}
+
+// benchRound is a text of a round number without the zeros behind its point.
+func benchRound(text string) string {
+	number, unit, _ := strings.Cut(text, " ")
+	if strings.Contains(number, ".") {
+		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
+	}
+	return strings.TrimSpace(number + " " + unit)
 }
 
 // benchTicks10 are the powers of ten of a scale; with twice and five times those where they are one or none; every second one where they are many.
