@@ -9,7 +9,7 @@ import (
 )
 
 // benchPlot is a plot with two logarithmic axes, as SVG within a page: its colours, lines and texts are classes of the page's style, so that they
-// follow light and dark. ADR 0018 says why it is ours.
+// follow light and dark. ADR 0021 says why it is ours.
 type benchPlot struct {
 	title  string // for who can't see it
 	x, y   benchAxis

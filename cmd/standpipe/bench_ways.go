@@ -44,7 +44,7 @@ func benchWays() []*benchWay {
 			note:  "typed calls, MessagePack; over the ring in shared memory where the system has it; one way: a stream",
 			serve: serveBenchCalls, dial: dialBenchCall},
 		{name: "buffer", label: "standpipe Buffer", calls: true, own: true,
-			note:  "calls that carry a Buffer, which is filled from and read beside the caller's memory; messages below 16 KiB travel as bytes",
+			note:  "calls that carry a Buffer each way, which is filled by a copy and read in place; messages below 16 KiB travel as bytes",
 			serve: serveBenchCalls, dial: dialBenchBuffer},
 		{name: "bare", label: bareText, note: "plain writes and reads, no frames: the floor", serve: serveBenchBare, dial: benchDialBytes(bareDial)},
 		{name: "tcp", label: "TCP on loopback", note: "plain writes and reads, no frames", serve: serveBenchTCP, dial: benchDialBytes(benchDialTCP)},
