@@ -67,7 +67,7 @@ func bench(ctx context.Context, o benchOptions, stdout, stderr io.Writer) (err e
 		defer page.Close()
 	}
 	say, wipe := benchProgress(stderr)
-	r, err := measureBench(ctx, plan, stderr, say)
+	r, err := measureBench(ctx, plan, say)
 	wipe()
 	if err != nil {
 		if page != nil {

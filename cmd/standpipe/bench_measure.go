@@ -7,9 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	randv2 "math/rand/v2"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -33,10 +31,9 @@ const (
 
 // benchMeter measures by a plan.
 type benchMeter struct {
-	plan   benchPlan
-	stderr io.Writer // of the servers
-	say    func(done float64, what string)
-	r      *benchReport
+	plan benchPlan
+	say  func(done float64, what string)
+	r    *benchReport
 
 	open map[string]*benchSession
 	used time.Duration // by servers that have ended
@@ -50,10 +47,10 @@ type benchSession struct {
 	before time.Duration
 }
 
-func measureBench(ctx context.Context, plan benchPlan, stderr io.Writer, say func(float64, string)) (*benchReport, error) {
-	m := &benchMeter{plan: plan, stderr: stderr, say: say, open: map[string]*benchSession{}, r: &benchReport{
+func measureBench(ctx context.Context, plan benchPlan, say func(float64, string)) (*benchReport, error) {
+	m := &benchMeter{plan: plan, say: say, open: map[string]*benchSession{}, r: &benchReport{
 		Time:    time.Now().Truncate(time.Second),
-		Machine: benchMachine{runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), benchModel(), runtime.Version()},
+		Machine: newBenchMachine(),
 		Rounds:  plan.rounds,
 	}}
 	defer m.closeAll()
@@ -147,7 +144,7 @@ func (m *benchMeter) session(ctx context.Context, w *benchWay) (*benchSession, e
 	s, addr := &benchSession{}, ""
 	if w.serve != nil {
 		name := "bench-" + strings.ToLower(rand.Text()[:8])
-		child, err := startBenchChild(ctx, w.name, name, m.stderr)
+		child, err := startBenchChild(ctx, w.name, name)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +31,19 @@ type benchMachine struct {
 	CPUs  int    `json:"cpus"`
 	Model string `json:"model,omitempty"`
 	Go    string `json:"go"`
+}
+
+// newBenchMachine is this one. What the program was built for is what its build says.
+func newBenchMachine() benchMachine {
+	m := benchMachine{OS: "?", Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Model: benchModel(), Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "GOOS" {
+				m.OS = s.Value
+			}
+		}
+	}
+	return m
 }
 
 func (m benchMachine) String() string {

@@ -2,14 +2,15 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,16 +60,34 @@ type benchChild struct {
 	stdin io.WriteCloser
 	lines chan string // closed at its end
 	addr  string
+	wait  func() error
+	errs  benchHead // to be read behind wait
 }
 
-func startBenchChild(ctx context.Context, way, name string, stderr io.Writer) (*benchChild, error) {
+// benchHead keeps the beginning of what is written.
+type benchHead struct{ text []byte }
+
+func (h *benchHead) Write(p []byte) (int, error) {
+	const most = 512
+	h.text = append(h.text, p[:min(len(p), most-len(h.text))]...)
+	return len(p), nil
+}
+
+// line is the first one of it.
+func (h *benchHead) line() string {
+	first, _, _ := strings.Cut(string(h.text), "\n")
+	return plain(strings.TrimSpace(strings.TrimPrefix(first, "standpipe: ")))
+}
+
+func startBenchChild(ctx context.Context, way, name string) (*benchChild, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &benchChild{cmd: exec.CommandContext(ctx, self, "bench-server", way, name), lines: make(chan string, 1)}
 	c.cmd.Args[0] = "standpipe"
-	c.cmd.Stderr = stderr
+	c.cmd.Stderr, c.cmd.WaitDelay = &c.errs, time.Second
+	c.wait = sync.OnceValue(c.cmd.Wait)
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -97,7 +116,8 @@ func (c *benchChild) line(ctx context.Context, patience time.Duration) (string, 
 	select {
 	case line, ok := <-c.lines:
 		if !ok {
-			return "", errors.New("its process has ended")
+			c.wait()
+			return "", fmt.Errorf("its process has ended: %s", cmp.Or(c.errs.line(), "it said nothing"))
 		}
 		return line, nil
 	case <-ctx.Done():
@@ -126,5 +146,5 @@ func (c *benchChild) stop() {
 	defer kill.Stop()
 	for range c.lines {
 	}
-	c.cmd.Wait()
+	c.wait()
 }
