@@ -181,7 +181,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 build: ## the command for each system, in .build/programs
 	@for p in $(VET); do \
 		os=$${p%/*} arch=$${p#*/}; out=.build/programs/standpipe-$$os-$$arch; [ $$os != windows ] || out=$$out.exe; \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '-s -w' -o $$out ./cmd/standpipe; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -tags grpcnotrace -ldflags '-s -w' -o $$out ./cmd/standpipe; \
 		printf '%10d bytes  %s\n' "$$(stat -c %s $$out)" "$$out"; \
 	done
 

@@ -91,7 +91,7 @@ Exit codes: 0; 1 the call or the connection failed; 2 wrong usage; 3 nobody list
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SetVersionTemplate("{{.Version}}")
 	root.AddCommand(newDemo(), newDemoServer(), newServe(), newDescribe(), newCall(), newOpen(), newList(), newListen(), newConnect(), newRelay(), newTrace(),
-		newReplay(), newWho(), newDoctor(), newTop(), newMan())
+		newReplay(), newWho(), newDoctor(), newTop(), newBench(), newBenchServer(), newMan())
 	return root
 }
 

@@ -54,9 +54,20 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// scriptCondition: [list] where the system can list what is served.
+// scriptCondition: [list] where the system can list what is served, [udp] where Go can use UDP.
 func scriptCondition(cond string) (bool, error) {
-	if cond != "list" {
+	switch cond {
+	case "udp":
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			if mayNotUDP() {
+				err = nil
+			}
+			return false, err
+		}
+		return true, conn.Close()
+	case "list":
+	default:
 		return false, fmt.Errorf("there is no condition %q", cond)
 	}
 	_, err := standpipe.List()

@@ -30,6 +30,9 @@ func setupScript(env *testscript.Env) error {
 // mayNotList: listing has to work.
 func mayNotList() bool { return false }
 
+// mayNotUDP: UDP has to work.
+func mayNotUDP() bool { return false }
+
 // interrupt runs a program that prints that line first, sends it a SIGINT then, and holds its exit code against CODE:
 // interrupt CODE LINE PROGRAM [ARG...].
 func interrupt(ts *testscript.TestScript, neg bool, args []string) {

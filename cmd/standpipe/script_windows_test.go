@@ -24,6 +24,9 @@ func mayNotList() bool {
 	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }
 
+// mayNotUDP: Wine lacks a setting that Go asks of each UDP socket (SIO_UDP_NETRESET). Windows has it.
+func mayNotUDP() bool { return mayNotList() }
+
 // interrupt: a console's Ctrl-C goes to all of its programs, the tests among them.
 func interrupt(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Fatalf("interrupt is for other systems")
