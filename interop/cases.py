@@ -44,9 +44,7 @@ def fails(code: Code, message: str | None = None) -> Iterator[list[standpipe.Err
         yield caught
     except standpipe.Error as e:
         if e.code is not code or message not in (None, e.message):
-            raise AssertionError(
-                f"it failed with {e!r}, not {code!r} {message!r}"
-            ) from e
+            raise AssertionError(f"it failed with {e!r}, not {code!r} {message!r}") from e
         caught.append(e)
     else:
         raise AssertionError(f"it did not fail with {code!r}")
@@ -72,9 +70,7 @@ def await_state(peer: Peer, what: str, wanted: Callable[[int, int], bool]) -> No
         if wanted(state["hanging"], state["cancelled"]):
             return
         if time.monotonic() > until:
-            raise AssertionError(
-                f"the server's state is {state} for ever, which is not: {what}"
-            )
+            raise AssertionError(f"the server's state is {state} for ever, which is not: {what}")
         time.sleep(0.01)
 
 
@@ -102,9 +98,7 @@ def values(peer: Peer) -> None:
 
 @case("typed")
 def typed(peer: Peer) -> None:
-    same(
-        "sum", call(peer, "add", {"a": 2, "b": 40}, returns=dict[str, int]), {"sum": 42}
-    )
+    same("sum", call(peer, "add", {"a": 2, "b": 40}, returns=dict[str, int]), {"sum": 42})
     same(
         "sum",
         call(peer, "add", {"a": -(1 << 62), "b": -(1 << 62)}),

@@ -88,9 +88,7 @@ def add(a: int, b: int) -> dict[str, int]:
 
 @server.method
 def fail(failure: Failure) -> None:
-    raise standpipe.Error(
-        failure.code, failure.message, [(d.type, d.data) for d in failure.details]
-    )
+    raise standpipe.Error(failure.code, failure.message, [(d.type, d.data) for d in failure.details])
 
 
 @server.method
@@ -126,9 +124,7 @@ def left() -> int:
 def meta() -> dict[str, list[str]]:
     current().set_header({"place": "header"})
     current().set_trailer({"place": "trailer"})
-    return {
-        key: [v.decode() for v in values] for key, values in current().metadata.items()
-    }
+    return {key: [v.decode() for v in values] for key, values in current().metadata.items()}
 
 
 @server.method
@@ -235,9 +231,7 @@ def _close_at_end() -> None:
 
 def serve(name: str) -> None:
     """Serves until standard input ends, or `drain` was called."""
-    logging.getLogger("standpipe").setLevel(
-        logging.CRITICAL
-    )  # what crashes here crashes on purpose
+    logging.getLogger("standpipe").setLevel(logging.CRITICAL)  # what crashes here crashes on purpose
     serving = server.start(name)
     print("ready", flush=True)
     threading.Thread(target=_close_at_end, daemon=True).start()

@@ -23,9 +23,7 @@ def run(server: str, names: list[str]) -> int:
         try:
             own = standpipe.Server()
             own.method("name")(lambda: "case")
-            with standpipe.dial(
-                server, wait=True, timeout=PATIENCE, server=own
-            ) as peer:
+            with standpipe.dial(server, wait=True, timeout=PATIENCE, server=own) as peer:
                 CASES[name](peer)
             own.close()
         except Exception as e:

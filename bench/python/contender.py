@@ -66,13 +66,9 @@ class GRPC(Contender):
     def serve(self, address: str, ready: Callable[[], None]) -> None:
         import grpc
 
-        server = grpc.server(
-            ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)]
-        )
+        server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
         echo = grpc.unary_unary_rpc_method_handler(lambda message, context: message)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("Bench", {"Echo": echo}),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bench", {"Echo": echo}),))
         server.add_insecure_port("unix:" + address)
         server.start()
         ready()
@@ -123,9 +119,7 @@ class Multiprocessing(Contender):
         listener = connection.Listener(address, "AF_UNIX", backlog=128)
         ready()
         while True:
-            threading.Thread(
-                target=self._answer, args=(listener.accept(),), daemon=True
-            ).start()
+            threading.Thread(target=self._answer, args=(listener.accept(),), daemon=True).start()
 
     def _answer(self, conn: Any) -> None:
         try:
@@ -154,9 +148,7 @@ class RPyC(Contender):
         import rpyc
         from rpyc.utils.server import ThreadedServer
 
-        service = type(
-            "Bench", (rpyc.Service,), {"exposed_echo": lambda self, message: message}
-        )
+        service = type("Bench", (rpyc.Service,), {"exposed_echo": lambda self, message: message})
         server = ThreadedServer(service, socket_path=address)
         ready()
         server.start()
@@ -178,9 +170,7 @@ class Asyncio(Contender):
         asyncio.run(self._serve(address, ready))
 
     async def _serve(self, address: str, ready: Callable[[], None]) -> None:
-        async def answer(
-            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 while True:
                     writer.write(await _message(reader))

@@ -30,16 +30,12 @@ Rounds = dict[str, list[float]]
 @contextmanager
 def running(*command: str) -> Iterator[None]:
     """A server, which ends with its standard input."""
-    server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None and server.stdout is not None
     try:
         line = server.stdout.readline()
         if line != "ready\n":
-            raise RuntimeError(
-                f"{' '.join(command)} said {line!r} instead of being ready"
-            )
+            raise RuntimeError(f"{' '.join(command)} said {line!r} instead of being ready")
         yield
     finally:
         server.stdin.close()
@@ -70,9 +66,7 @@ def rate(make: Callable[[], Call], seconds: float) -> float:
             call(bytes(SMALL))
             done[i] += 1
 
-    threads = [
-        threading.Thread(target=work, args=(i,), daemon=True) for i in range(CALLERS)
-    ]
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(CALLERS)]
     for thread in threads:
         thread.start()
     start.wait()
@@ -96,9 +90,7 @@ def python_to_python(name: str, seconds: float) -> tuple[float, float]:
         message = bytes(SMALL)
         if call(message) != message:
             raise RuntimeError(f"{name} answered with something else")
-        return latency(lambda: call(message), seconds), rate(
-            contender.per_thread(address, call), seconds
-        )
+        return latency(lambda: call(message), seconds), rate(contender.per_thread(address, call), seconds)
 
 
 @contextmanager
@@ -136,9 +128,7 @@ def _grpc(address: str) -> tuple[Call, Callable[[], Any]]:
     import numpy as np
     from google.protobuf.wrappers_pb2 import BytesValue
 
-    channel = grpc.insecure_channel(
-        "unix:" + address, options=[("grpc.max_send_message_length", -1)]
-    )
+    channel = grpc.insecure_channel("unix:" + address, options=[("grpc.max_send_message_length", -1)])
     pack = BytesValue.SerializeToString
     echo = channel.unary_unary(
         "/Bench/Echo",
@@ -147,9 +137,7 @@ def _grpc(address: str) -> tuple[Call, Callable[[], Any]]:
     )
     sink = channel.unary_unary("/Bench/Take", request_serializer=pack)
     array = np.arange(ARRAY // 4, dtype=np.float32)
-    return lambda message: echo(BytesValue(value=message)), lambda: sink(
-        BytesValue(value=array.tobytes())
-    )
+    return lambda message: echo(BytesValue(value=message)), lambda: sink(BytesValue(value=array.tobytes()))
 
 
 def go_to_python(peer: str, seconds: float) -> float:
@@ -162,14 +150,10 @@ def go_to_python(peer: str, seconds: float) -> float:
         return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def table(
-    title: str, unit: str, rounds: Rounds, scale: float, notes: dict[str, str]
-) -> None:
+def table(title: str, unit: str, rounds: Rounds, scale: float, notes: dict[str, str]) -> None:
     """Prints medians, and the medians of the ratios to the first row."""
     base = next(iter(rounds.values()))
-    print(
-        f"\n### {title}\n\n| | {unit} | times standpipe | rounds' times | |\n|---|--:|--:|--:|---|"
-    )
+    print(f"\n### {title}\n\n| | {unit} | times standpipe | rounds' times | |\n|---|--:|--:|--:|---|")
     for name, values in rounds.items():
         ratios = [v / b for v, b in zip(values, base, strict=True)]
         cells = [
@@ -182,9 +166,7 @@ def table(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--peer", required=True, help="the program of bench/python/peer"
-    )
+    parser.add_argument("--peer", required=True, help="the program of bench/python/peer")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measure")
     s = parser.parse_args()
@@ -201,14 +183,10 @@ def main() -> None:
             took, array = to_go(s.peer, kind, s.seconds)
             small.setdefault(label, []).append(took)
             arrays.setdefault(label, []).append(array)
-        small.setdefault("standpipe, Go calls Python", []).append(
-            go_to_python(s.peer, s.seconds)
-        )
+        small.setdefault("standpipe, Go calls Python", []).append(go_to_python(s.peer, s.seconds))
         print(f"round {number + 1} of {s.rounds} is over", file=sys.stderr)
     notes = {name: c.note for name, c in CONTENDERS.items()}
-    print(
-        f"{s.rounds} rounds, {s.seconds:g} s for each measure, Python {sys.version.split()[0]}. Medians."
-    )
+    print(f"{s.rounds} rounds, {s.seconds:g} s for each measure, Python {sys.version.split()[0]}. Medians.")
     table(f"Python to Python, a call of {SMALL} bytes", "µs", calls, 1e6, notes)
     table(
         f"{CALLERS} threads (more is better)",

@@ -17,26 +17,14 @@ class Embedding:
     """Turns texts into vectors of `size` numbers, of length 1: the product of two says how near their meanings are."""
 
     def __init__(self) -> None:
-        with packaged.file("wordllama", "weights/l2_supercat_256.safetensors").open(
-            "rb"
-        ) as f:
+        with packaged.file("wordllama", "weights/l2_supercat_256.safetensors").open("rb") as f:
             (n,) = struct.unpack("<Q", f.read(8))
             about = json.loads(f.read(n))["embedding.weight"]
             if about["dtype"] != "F16":
-                raise ValueError(
-                    f"the weights are {about['dtype']}; this program reads F16"
-                )
-            self._vectors = (
-                np.frombuffer(f.read(), np.float16)
-                .reshape(about["shape"])
-                .astype(np.float32)
-            )
+                raise ValueError(f"the weights are {about['dtype']}; this program reads F16")
+            self._vectors = np.frombuffer(f.read(), np.float16).reshape(about["shape"]).astype(np.float32)
         self._tokenizer = Tokenizer.from_file(
-            str(
-                packaged.file(
-                    "wordllama", "tokenizers/l2_supercat_tokenizer_config.json"
-                )
-            )
+            str(packaged.file("wordllama", "tokenizers/l2_supercat_tokenizer_config.json"))
         )
         self.size: int = self._vectors.shape[1]
 

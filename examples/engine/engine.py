@@ -24,9 +24,7 @@ from language import Language
 server = standpipe.Server()
 embedding = Embedding()
 language = Language()
-computing = (
-    threading.Lock()
-)  # one token at a time has all CPUs; those who generate at once take turns
+computing = threading.Lock()  # one token at a time has all CPUs; those who generate at once take turns
 
 
 @dataclass
@@ -70,9 +68,7 @@ def embed(texts: list[str]) -> Vectors:
 @server.method
 def generate(prompt: Prompt) -> Iterator[str]:
     """The language model's answer, piece by piece. When the caller closes the stream, the generator is closed."""
-    pieces = language.generate(
-        prompt.text, prompt.limit, prompt.temperature, prompt.seed
-    )
+    pieces = language.generate(prompt.text, prompt.limit, prompt.temperature, prompt.seed)
     while True:
         with computing:
             piece = next(pieces, None)
@@ -97,12 +93,7 @@ def statistics(tensor: Tensor) -> Statistics:
         text = f"{len(tensor.data)} bytes are no tensor of the shape {tensor.shape} and {tensor.type}"
         raise standpipe.Error(standpipe.Code.INVALID_ARGUMENT, text)
     x = array(tensor.data, tensor.type, [-1, tensor.shape[-1]])
-    return Statistics(
-        *(
-            f.tolist()
-            for f in (x.min(0), x.max(0), x.mean(0, np.float64), x.std(0, np.float64))
-        )
-    )
+    return Statistics(*(f.tolist() for f in (x.min(0), x.max(0), x.mean(0, np.float64), x.std(0, np.float64))))
 
 
 def array(buffer: standpipe.Buffer, kind: type | str, shape: list[int]) -> NDArray[Any]:
@@ -112,9 +103,7 @@ def array(buffer: standpipe.Buffer, kind: type | str, shape: list[int]) -> NDArr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="an inference engine")
-    parser.add_argument(
-        "name", nargs="?", default="engine", help="what it is served as"
-    )
+    parser.add_argument("name", nargs="?", default="engine", help="what it is served as")
     name = parser.parse_args().name
     print(f"serving as {name}; end with Ctrl-C", flush=True)
     server.serve(name)

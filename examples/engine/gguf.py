@@ -37,9 +37,7 @@ class File:
         if self._data[:4] != b"GGUF" or self._scalar("I") not in (2, 3):
             raise ValueError(f"{path} is not a GGUF file of version 2 or 3")
         tensors, keys = self._scalar("Q"), self._scalar("Q")
-        self.metadata: dict[str, Any] = {
-            self._text(): self._value(self._scalar("I")) for _ in range(keys)
-        }
+        self.metadata: dict[str, Any] = {self._text(): self._value(self._scalar("I")) for _ in range(keys)}
         self._tensors: dict[str, tuple[list[int], int, int]] = {}
         for _ in range(tensors):
             name = self._text()
@@ -52,9 +50,7 @@ class File:
         """The weights of that name, as fresh memory."""
         shape, kind, offset = self._tensors[name]
         if kind not in _FORMATS:
-            raise ValueError(
-                f"tensor {name} has the format {kind}; this program reads {sorted(_FORMATS)}"
-            )
+            raise ValueError(f"tensor {name} has the format {kind}; this program reads {sorted(_FORMATS)}")
         block, size, unpack = _FORMATS[kind]
         count = int(np.prod(shape)) // block
         raw = np.frombuffer(self._data, np.uint8, count * size, self._weights + offset)
@@ -81,9 +77,7 @@ class File:
 
 def _halves(raw: npt.NDArray[np.uint8], at: int) -> Floats:
     """One 16-bit float of each block, as a column."""
-    column: Floats = (
-        np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16).astype(np.float32)
-    )
+    column: Floats = np.ascontiguousarray(raw[:, at : at + 2]).view(np.float16).astype(np.float32)
     return column
 
 

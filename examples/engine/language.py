@@ -27,27 +27,19 @@ class Language:
         self._head = meta["llama.rope.dimension_count"]
         self._epsilon = meta["llama.attention.layer_norm_rms_epsilon"]
         self._context = meta["llama.context_length"]
-        self._rates = meta["llama.rope.freq_base"] ** -(
-            np.arange(0, self._head, 2, dtype=np.float32) / self._head
-        )
+        self._rates = meta["llama.rope.freq_base"] ** -(np.arange(0, self._head, 2, dtype=np.float32) / self._head)
         self._embedding = file.tensor("token_embd.weight")
         self._norm = file.tensor("output_norm.weight")
-        self._layers = [
-            _Layer(file, f"blk.{i}.") for i in range(meta["llama.block_count"])
-        ]
+        self._layers = [_Layer(file, f"blk.{i}.") for i in range(meta["llama.block_count"])]
         self._tokenizer = _tokenizer(meta)
         self._end = self._tokenizer.token_to_id(END)
 
-    def generate(
-        self, prompt: str, limit: int, temperature: float = 0.0, seed: int = 0
-    ) -> Iterator[str]:
+    def generate(self, prompt: str, limit: int, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
         """Answers prompt with pieces of text, one for a token or for the few of a character; limit tokens at most."""
         chat = f"<|im_start|>user\n{prompt}{END}\n<|im_start|>assistant\n"
         ids = self._tokenizer.encode(chat, add_special_tokens=False).ids
         if len(ids) + limit > self._context:
-            raise ValueError(
-                f"{len(ids)} tokens of the prompt and {limit} more are above the model's {self._context}"
-            )
+            raise ValueError(f"{len(ids)} tokens of the prompt and {limit} more are above the model's {self._context}")
         random = np.random.default_rng(seed)
         past: list[tuple[Floats, Floats]] = []
         made: list[int] = []
@@ -61,16 +53,12 @@ class Language:
                 break
             made.append(token)
             text = self._tokenizer.decode(made)
-            if not text.endswith(
-                "\ufffd"
-            ):  # the first bytes of a character that is not whole yet
+            if not text.endswith("\ufffd"):  # the first bytes of a character that is not whole yet
                 yield text[len(told) :]
                 told = text
             new = [token]
 
-    def _forward(
-        self, ids: list[int], at: int, past: list[tuple[Floats, Floats]]
-    ) -> Floats:
+    def _forward(self, ids: list[int], at: int, past: list[tuple[Floats, Floats]]) -> Floats:
         """The score of each token to come behind ids, which begin at the place `at`. past is for further calls."""
         x = self._embedding[ids]
         angle = np.arange(at, at + len(ids), dtype=np.float32)[:, None] * self._rates
@@ -78,9 +66,7 @@ class Language:
         for i, layer in enumerate(self._layers):
             h = _normed(x, layer.attention_norm, self._epsilon)
             q = _turned((h @ layer.q).reshape(len(ids), self._heads, self._head), turn)
-            k = _turned(
-                (h @ layer.k).reshape(len(ids), self._kv_heads, self._head), turn
-            )
+            k = _turned((h @ layer.k).reshape(len(ids), self._kv_heads, self._head), turn)
             v = (h @ layer.v).reshape(len(ids), self._kv_heads, self._head)
             if i == len(past):
                 past.append((k, v))
@@ -90,11 +76,7 @@ class Language:
             x = x + self._attend(q, k, v) @ layer.output
             h = _normed(x, layer.ffn_norm, self._epsilon)
             gate = h @ layer.gate
-            x = (
-                x
-                + (gate / (1 + np.exp(np.minimum(-gate, 80))) * (h @ layer.up))
-                @ layer.down
-            )
+            x = x + (gate / (1 + np.exp(np.minimum(-gate, 80))) * (h @ layer.up)) @ layer.down
         last: Floats = self._embedding @ _normed(x[-1], self._norm, self._epsilon)
         return last
 
@@ -103,17 +85,11 @@ class Language:
         shared = self._heads // self._kv_heads  # query heads that share a key
         q = q.reshape(new, self._kv_heads, shared, self._head).transpose(1, 2, 0, 3)
         scores = q @ k.transpose(1, 2, 0)[:, None] / np.sqrt(np.float32(self._head))
-        hidden = (
-            np.arange(all_)[None, :] > np.arange(all_ - new, all_)[:, None]
-        )  # the future
+        hidden = np.arange(all_)[None, :] > np.arange(all_ - new, all_)[:, None]  # the future
         scores[..., hidden] = -np.inf
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
-        out: Floats = (
-            (weights @ v.transpose(1, 0, 2)[:, None])
-            .transpose(2, 0, 1, 3)
-            .reshape(new, -1)
-        )
+        out: Floats = (weights @ v.transpose(1, 0, 2)[:, None]).transpose(2, 0, 1, 3).reshape(new, -1)
         return out
 
 
@@ -149,16 +125,12 @@ def _tokenizer(meta: dict[str, Any]) -> Tokenizer:
     )
     t.decoder = decoders.ByteLevel()
     kinds = meta["tokenizer.ggml.token_type"]
-    t.add_special_tokens(
-        [token for token, kind in zip(tokens, kinds, strict=True) if kind == _SPECIAL]
-    )
+    t.add_special_tokens([token for token, kind in zip(tokens, kinds, strict=True) if kind == _SPECIAL])
     return t
 
 
 def _normed(x: Floats, weight: Floats, epsilon: float) -> Floats:
-    out: Floats = (
-        x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(epsilon)) * weight
-    )
+    out: Floats = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(epsilon)) * weight
     return out
 
 
