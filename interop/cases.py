@@ -3,6 +3,8 @@
 import _thread
 import itertools
 import os
+import signal
+import sys
 import threading
 import time
 import zlib
@@ -192,7 +194,10 @@ def cancel(peer: Peer) -> None:
 
 def _interrupt_when_it_hangs(peer: Peer) -> None:
     await_state(peer, "it hangs", lambda hanging, cancelled: hanging > 0)
-    _thread.interrupt_main()
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:  # the other one ends no system call
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 @case("metadata")

@@ -61,8 +61,15 @@ if sys.platform == "win32":
         return sum(bool(known(value, byref(flags))) for value in range(4, 4096, 4))
 
 
+@pytest.fixture(scope="session")
+def settled() -> None:
+    """What is there before the first test stays: the collector need not look at it each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def leaks(place: str) -> Iterator[None]:
+def leaks(place: str, settled: None) -> Iterator[None]:
     """Fail a test that leaves threads, descriptors or segments behind."""
     before = held()
     yield
