@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..room.conftest import leaks, name, place, settled
+from ..room.conftest import leaks, name, place
 
-__all__ = ["leaks", "name", "place", "settled"]
+__all__ = ["leaks", "name", "place"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..room.conftest import leaks, place, settled
+from ..room.conftest import leaks, place
 
-__all__ = ["leaks", "place", "settled"]
+__all__ = ["leaks", "place"]
 
 TOP = Path(__file__).parents[3]
 

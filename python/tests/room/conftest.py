@@ -38,7 +38,6 @@ def name() -> str:
 
 def held() -> dict[str, int]:
     """How many threads, descriptors and mapped segments this process has."""
-    gc.collect()
     counts = {"threads": threading.active_count()}
     if sys.platform == "linux":
         counts["descriptors"] = len(os.listdir("/proc/self/fd"))
@@ -61,19 +60,20 @@ if sys.platform == "win32":
         return sum(bool(known(value, byref(flags))) for value in range(4, 4096, 4))
 
 
-@pytest.fixture(scope="session")
-def settled() -> None:
-    """What is there before the first test stays: the collector need not look at it each time."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
-def leaks(place: str, settled: None) -> Iterator[None]:
+def leaks(place: str) -> Iterator[None]:
     """Fail a test that leaves threads, descriptors or segments behind."""
     before = held()
     yield
-    eventually(lambda: all(n <= before[what] + SLACK.get(what, 0) for what, n in held().items()), f"{before}", held)
+
+    def clean() -> bool:
+        return all(n <= before[what] + SLACK.get(what, 0) for what, n in held().items())
+
+    def collected() -> bool:  # which takes longer than most of the tests
+        gc.collect()
+        return clean()
+
+    eventually(lambda: clean() or collected(), f"{before}", held)
 
 
 # Windows opens handles of its own at first uses: of locks, of the console, of registry keys.

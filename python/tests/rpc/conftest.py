@@ -8,9 +8,9 @@ import pytest
 
 import standpipe
 
-from ..room.conftest import eventually, leaks, name, place, settled
+from ..room.conftest import eventually, leaks, name, place
 
-__all__ = ["eventually", "leaks", "name", "place", "settled"]
+__all__ = ["eventually", "leaks", "name", "place"]
 
 
 @pytest.fixture
