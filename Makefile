@@ -137,9 +137,9 @@ wine:
 	@tools/wine-get "$${WINE_HOME:-.wine}/dist"
 
 .PHONY: test-windows
-test-windows: wine witnesses ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
+test-windows: wine witnesses python-venv ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
-	tools/python-windows
+	PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows -q --durations=5
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
 		$(PYTHON_WINDOWS) $(TEST) -exec '$(WINE)' $(PACKAGES)
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go build -o .build/standpipe.exe ./cmd/standpipe

@@ -36,7 +36,14 @@ def test_received_is_for_reading() -> None:
         received.view[0] = 1
     with pytest.raises((TypeError, BufferError)):
         memoryview(received.view).cast("I")[0] = 1
+    made.close()
+    received.close()
+
+
+def test_received_arrays_are_for_reading() -> None:
     numpy = pytest.importorskip("numpy")
+    made = mem.Segment.create(4096)
+    received = mem.Segment.map(made.take(), 4096)
     assert not numpy.frombuffer(received.view, "u1").flags.writeable
     made.close()
     received.close()
