@@ -122,6 +122,21 @@ def test_the_time_of_a_call_with_buffers_is_kept() -> None:
     asyncio.run(main())
 
 
+def test_flush_of_what_has_ended() -> None:
+    """Who sends pieces when the connection has ended is not left waiting."""
+
+    async def main() -> None:
+        async with aio.Server() as server:
+            a, b = await pipe()
+            peer = server.attach(b)
+            await a.send([HELLO])
+            await peer.close()
+            await asyncio.wait_for(peer.flush(), 5)
+            a.close()
+
+    asyncio.run(main())
+
+
 def test_pings_of_one_who_does_not_read() -> None:
     async def main() -> None:
         async with aio.Server() as server:

@@ -6,17 +6,19 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import standpipe
-from standpipe import Server
+from standpipe import Code, Error, Server
 
 from .conftest import Connect
 
@@ -24,6 +26,7 @@ if sys.platform == "win32":
     pytest.skip("it is of Unix sockets", allow_module_level=True)
 
 MIB = 1 << 20
+SOURCE = str(Path(standpipe.__file__).parents[1])
 HELLO = b"standpipe 1\nmax-message: 65536\nmax-buffers: 0\ncodecs: msgpack\n\n"
 
 
@@ -214,6 +217,143 @@ def test_interrupted_when_it_was_queued(server: Server, connect: Connect) -> Non
     finally:
         signal.signal(signal.SIGUSR1, old)
         writer.join()
+
+
+def test_shortage_of_descriptors(name: str) -> None:
+    """A server that has none left serves on when it has some again."""
+    for text in (SHORT, SHORT_AIO):
+        with subprocess.Popen(
+            [sys.executable, "-X", "dev", "-c", text, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": SOURCE},
+        ) as child:
+            assert child.stdin is not None and child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            with pytest.raises(TimeoutError):
+                standpipe.dial(name, timeout=0.3)
+            child.stdin.write("free\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == "freed\n"
+            with standpipe.dial(name, timeout=5) as peer:
+                assert peer.call("one", returns=int) == 1
+            child.stdin.close()
+            assert child.wait(10) == 0
+
+
+SHORT = """
+import os, resource, sys
+import standpipe
+server = standpipe.Server()
+@server.method
+def one() -> int:
+    return 1
+with server.start(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        print("ready", flush=True)
+    os.read(0, 100)
+    for fd in taken:
+        os.close(fd)
+    print("freed", flush=True)
+    os.read(0, 100)
+"""
+
+SHORT_AIO = """
+import asyncio, os, resource, sys
+from standpipe import aio
+async def main():
+    async with aio.Server() as server:
+        @server.method
+        async def one() -> int:
+            return 1
+        await server.start(sys.argv[1])
+        read = asyncio.get_running_loop().run_in_executor
+        await read(None, int)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        taken = []
+        try:
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            print("ready", flush=True)
+        await read(None, os.read, 0, 100)
+        for fd in taken:
+            os.close(fd)
+        print("freed", flush=True)
+        await read(None, os.read, 0, 100)
+asyncio.run(main())
+"""
+
+
+def test_no_thread_can_be_started(server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are refused, and the server ends well; what runs goes on."""
+    inside, go = threading.Event(), threading.Event()
+
+    @server.method
+    def wait() -> int:
+        inside.set()
+        go.wait(10)
+        return 1
+
+    @server.method
+    def each(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    peer = connect()
+    results: list[Any] = []
+    caller = threading.Thread(target=lambda: results.append(peer.call("wait", timeout=10)))
+    caller.start()
+    assert inside.wait(5)
+    with monkeypatch.context() as m:
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name == "standpipe-handler":
+                raise RuntimeError("can't start new thread")
+            begin(thread)
+
+        begin = threading.Thread.start
+        m.setattr(threading.Thread, "start", start)
+        server._pool._idle, idle = 0, server._pool._idle
+        with pytest.raises(Error) as e, peer.open("each", 3, timeout=5) as stream:
+            list(stream)
+        assert e.value.code is Code.RESOURCE_EXHAUSTED
+        server._pool._idle += idle
+    go.set()
+    caller.join()
+    assert results == [1]
+    assert list(peer.open("each", 3)) == [0, 1, 2]
+
+
+def test_header_beside_a_receiver(server: Server, connect: Connect) -> None:
+    """Who waits for the header does not take the place of who receives."""
+    go = threading.Event()
+
+    @server.method
+    def late() -> Iterator[int]:
+        go.wait(10)
+        yield 1
+
+    peer = connect()
+    stream = peer.open("late")
+    got: list[Any] = []
+    receiver = threading.Thread(target=lambda: got.append(stream.recv(5)))
+    header = threading.Thread(target=lambda: got.append(stream.header()))
+    receiver.start()
+    time.sleep(0.1)
+    header.start()
+    with pytest.raises(TimeoutError):
+        stream.recv(0.1)
+    go.set()
+    receiver.join()
+    header.join()
+    assert len(got) == 2 and 1 in got
+    stream.close()
 
 
 def test_umask(tmp_path: Any) -> None:

@@ -96,6 +96,7 @@ class Peer:
         self._broken = False
         self.handlers: set[asyncio.Task[None]] = set()
         self._tasks = [self._loop.create_task(self._read()), self._loop.create_task(self._write())]
+        self._tasks[0].add_done_callback(self._finish)
         self.stir()
 
     # Writing.
@@ -170,7 +171,9 @@ class Peer:
         return parts, handles
 
     async def flush(self) -> None:
-        """Waits until everything was written that was sent by now."""
+        """Waits until everything was written that was sent by now, or nothing will be any more."""
+        if self._broken:
+            return
         self._written.clear()
         self.stir()
         await self._written.wait()
@@ -225,7 +228,6 @@ class Peer:
             error = e
         finally:
             self._error = error
-            self._finish(error)
 
     def _take(self, n: int) -> None:
         self.session.fed(n, self._conn.take_handles() if self._shares else ())
@@ -240,8 +242,9 @@ class Peer:
         if self.session.outbox:
             self.stir()
 
-    def _finish(self, error: BaseException) -> None:
-        """The connection has ended."""
+    def _finish(self, _: asyncio.Task[None]) -> None:
+        """The connection has ended, perhaps before its first read."""
+        error = self._error = self._error or ClosedError()
         if isinstance(error, ProtocolError):
             _log.warning("the connection of %s died: %s", self.identity, error)
             if not error.remote:

@@ -19,7 +19,7 @@ from ..rpc.error import Code, Error
 from ..rpc.flow import release_all
 from ..rpc.method import Method
 from ..rpc.options import Options
-from ..rpc.server import Methods, admit, in_time, to_error
+from ..rpc.server import SCARCE_PAUSE, Methods, admit, in_time, scarce, to_error
 from .peer import Peer
 from .stream import Stream
 
@@ -83,7 +83,14 @@ class Server(Methods):
     async def _accept(self, listener: Any) -> None:
         try:
             while True:
-                self.attach(await listener.accept())
+                try:
+                    conn = await listener.accept()
+                except OSError as e:
+                    if not scarce(e):
+                        raise
+                    await asyncio.sleep(SCARCE_PAUSE)
+                else:
+                    self.attach(conn)
         except OSError:
             if not self._closed:
                 raise

@@ -21,7 +21,7 @@ class Pool:
         self._closed = False
 
     def submit(self, job: Callable[[], object]) -> None:
-        """Runs a job, whose errors are its own affair."""
+        """Runs a job, whose errors are its own affair. RuntimeError where the system starts no further thread."""
         with self._lock:
             if self._idle > 0:
                 self._idle -= 1
@@ -29,7 +29,12 @@ class Pool:
                 return
             thread = threading.Thread(target=self._work, args=(job,), name=self._name, daemon=True)
             self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except BaseException:
+            with self._lock:
+                self._threads.discard(thread)
+            raise
 
     def _work(self, job: Callable[[], object]) -> None:
         while True:

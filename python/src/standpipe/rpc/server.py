@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sys
 import threading
@@ -34,6 +35,7 @@ _log = logging.getLogger("standpipe")
 
 _DRAIN = 5.0  # seconds
 _LOOK = 0.01  # seconds from one look to the next whether handlers have ended
+SCARCE_PAUSE = 0.05  # seconds
 
 
 class Methods:
@@ -153,7 +155,13 @@ class Server(Methods):
         if closed:
             peer.close()
         else:
-            self._pool.submit(lambda: self._read(peer))
+            try:
+                self._pool.submit(lambda: self._read(peer))
+            except RuntimeError as e:
+                _log.error("no thread can be started for a connection, which is closed: %s", e)
+                with self._lock:
+                    self._peers.discard(peer)
+                peer.close()
         return peer
 
     def close(self, drain: float = 0.0) -> None:
@@ -239,8 +247,14 @@ class Server(Methods):
         self._watch.look(peer)
 
     def run_elsewhere(self, peer: Peer, served: Served) -> None:
-        """Runs a handler in a thread of its own."""
-        self._pool.submit(lambda: self.run(peer, served))
+        """Runs a handler in a thread of its own, or refuses the call where there can be no further thread."""
+        try:
+            self._pool.submit(lambda: self.run(peer, served))
+        except RuntimeError as e:
+            peer.calls.fail(served, Error(Code.RESOURCE_EXHAUSTED, f"no thread can be started for the call: {e}"))
+            release_all(served.buffers)
+            with contextlib.suppress(RuntimeError):  # it is written with what comes next
+                peer.channel.post()
 
     # Handlers.
 
@@ -351,6 +365,14 @@ def to_error(e: BaseException, method: str) -> Error:
     return Error(Code.INTERNAL, f"the handler of {method!r} has failed")
 
 
+def scarce(e: OSError) -> bool:
+    """Whether accepting has failed by a shortage that will pass, and is to be tried again after SCARCE_PAUSE."""
+    if e.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+        return False
+    _log.warning("no client can be accepted now, tried again in %g s: %s", SCARCE_PAUSE, e)
+    return True
+
+
 class Serving:
     """What start() has begun: a listener, and the thread that accepts."""
 
@@ -372,7 +394,14 @@ class Serving:
     def _accept(self) -> None:
         try:
             while True:
-                self._server.attach(self._listener.accept())
+                try:
+                    conn = self._listener.accept()
+                except OSError as e:
+                    if not scarce(e):
+                        raise
+                    self._over.wait(SCARCE_PAUSE)
+                else:
+                    self._server.attach(conn)
         except OSError as e:
             self.error = None if self._over.is_set() else e
         finally:

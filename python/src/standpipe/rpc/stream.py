@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -74,7 +74,9 @@ class Stream(Generic[In, Out]):
         """The next value. EOFError behind the last one. TimeoutError after timeout seconds, which ends nothing."""
         end, peer = self._end, self._peer
         until = None if timeout is None else monotonic() + timeout
-        with self._receiving:
+        if not self._receiving.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), TIMEOUT_MAX)):
+            raise TimeoutError("another thread was receiving all the time")
+        try:
             while True:
                 with peer.calls.lock:
                     try:
@@ -91,6 +93,8 @@ class Stream(Generic[In, Out]):
             if peer.session.outbox:  # credit
                 peer.channel.flush()
             return self._decoded(*got)
+        finally:
+            self._receiving.release()
 
     def _wait(self, ready: Any, tell: Any, until: float | None) -> None:
         deadline = self._deadline
@@ -237,7 +241,9 @@ class Stream(Generic[In, Out]):
     def header(self) -> Metadata:
         """In the opener: waits for the first thing that the handler sends, and is its header."""
         end = self._end
-        self._wait(lambda: end.headed, self._tell_reader, None)
+        if not end.headed:
+            with self._receiving:  # who receives meanwhile has it, too
+                self._wait(lambda: end.headed, self._tell_reader, None)
         return end.header or Metadata()
 
     @property

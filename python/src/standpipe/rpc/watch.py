@@ -70,7 +70,12 @@ class Watch:
         except IndexError:
             pass
         peer.channel.post()
-        self._pool.submit(partial(peer.server.read_on, peer))
+        try:
+            self._pool.submit(partial(peer.server.read_on, peer))
+        except (
+            RuntimeError
+        ):  # no thread can be started: the reader goes on when it comes back, or the next look tries again
+            peer.aside.append(None)
 
     def _round(self) -> tuple[list[Peer], bool]:
         stuck, moved = [], False
