@@ -34,9 +34,7 @@ func filled(t testing.TB, p *rpc.Peer, n int, c byte) msg.Buffer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range b.Bytes() {
-		b.Bytes()[i] = c
-	}
+	copy(b.Bytes(), bytes.Repeat([]byte{c}, n))
 	return b
 }
 
@@ -265,9 +263,7 @@ func TestBufferStream(t *testing.T) {
 					sent <- err
 					return
 				}
-				for k := range b.Bytes() {
-					b.Bytes()[k] = byte(i)
-				}
+				copy(b.Bytes(), bytes.Repeat([]byte{byte(i)}, size))
 				if err := st.Send(frame{i, b}); err != nil {
 					sent <- err
 					return

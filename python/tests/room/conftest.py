@@ -49,15 +49,34 @@ def held() -> dict[str, int]:
 
 
 if sys.platform == "win32":
+    import ctypes
+
+    class Handle(ctypes.Structure):
+        """SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX of winternl.h."""
+
+        _fields_ = (
+            ("object", ctypes.c_void_p),
+            ("process", ctypes.c_size_t),
+            ("value", ctypes.c_size_t),
+            ("access", ctypes.c_uint32),
+            ("trace", ctypes.c_uint16),
+            ("type", ctypes.c_uint16),
+            ("attributes", ctypes.c_uint32),
+            ("reserved", ctypes.c_uint32),
+        )
 
     def open_handles() -> int:
-        """How many handles this process has, by asking for each of the first: Wine does not count them."""
-        from ctypes import WinDLL, byref, c_uint32, c_void_p
-
-        known = WinDLL("kernel32").GetHandleInformation
-        known.argtypes = [c_void_p, c_void_p]
-        flags = c_uint32()
-        return sum(bool(known(value, byref(flags))) for value in range(4, 4096, 4))
+        """How many handles this process has, from the list of all: Wine does not count them."""
+        extended_handle_information, head, size = 64, 16, 1 << 20
+        query = ctypes.WinDLL("ntdll").NtQuerySystemInformation
+        while True:
+            room = ctypes.create_string_buffer(size)
+            if query(extended_handle_information, room, size, None) == 0:
+                break
+            assert size < 1 << 30
+            size *= 2
+        count = ctypes.c_size_t.from_buffer(room).value
+        return sum(handle.process == os.getpid() for handle in (Handle * count).from_buffer(room, head))
 
 
 @pytest.fixture(autouse=True)
