@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ const (
 type benchOptions struct {
 	quick, json, csv  bool
 	sizes, only, html string
+	redis             string // where Redis is
 	duration          time.Duration
 }
 
@@ -33,7 +35,7 @@ func newBench() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure local IPC on this machine: calls, Buffers, sockets or pipes, TCP, UDP, HTTP, gRPC, Redis",
 		Long: `bench measures the ways in which two processes of this machine can talk, each with its server in a process of its own: our calls and Buffers, a bare
-named pipe or Unix socket, TCP, UDP, HTTP/1.1, gRPC, and Redis where one answers at ` + benchRedisAddr + `. For each size of messages it prints how long round trips take, how many
+named pipe or Unix socket, TCP, UDP, HTTP/1.1, gRPC, and Redis where one answers. For each size of messages it prints how long round trips take, how many
 messages go one way in a second, and the processor time that both processes use for each; then what to take.
 
 Each way has its turn several times; what is printed are the medians.`,
@@ -43,6 +45,7 @@ Each way has its turn several times; what is printed are the medians.`,
 	cmd.Flags().BoolVar(&o.quick, "quick", false, "fewer sizes ("+benchSizesQuick+"), and less time for each")
 	cmd.Flags().StringVar(&o.sizes, "sizes", "", "sizes of messages, such as 64,4KiB,1M (default "+benchSizesAll+")")
 	cmd.Flags().StringVar(&o.only, "only", "", "the ways to measure: call, buffer, bare, tcp, udp, http, grpc, redis (default all)")
+	cmd.Flags().StringVar(&o.redis, "redis", benchRedisAddr, "where Redis answers, as host:port")
 	cmd.Flags().DurationVar(&o.duration, "duration", 0, "how long all the measuring takes; large messages may take longer (default 1m0s, with --quick 6s)")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print a JSON object instead of a table; its times are in microseconds")
 	cmd.Flags().BoolVar(&o.csv, "csv", false, "print lines of comma-separated values instead of a table")
@@ -118,6 +121,14 @@ func (o benchOptions) plan() (plan benchPlan, err error) {
 	}
 	if plan.ways, err = chooseBenchWays(o.only); err != nil {
 		return plan, err
+	}
+	if _, _, err := net.SplitHostPort(o.redis); err != nil {
+		return plan, usagef("--redis: %q is no host:port", o.redis)
+	}
+	for _, w := range plan.ways {
+		if w.name == "redis" {
+			w.addr = o.redis
+		}
 	}
 	switch {
 	case o.duration < 0:

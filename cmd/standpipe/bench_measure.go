@@ -141,7 +141,7 @@ func (m *benchMeter) session(ctx context.Context, w *benchWay) (*benchSession, e
 	if s := m.open[w.name]; s != nil {
 		return s, nil
 	}
-	s, addr := &benchSession{}, ""
+	s, addr := &benchSession{}, w.addr
 	if w.serve != nil {
 		name := "bench-" + strings.ToLower(rand.Text()[:8])
 		child, err := startBenchChild(ctx, w.name, name)

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	benchRedisAddr    = "127.0.0.1:6379" // the usual place
+	benchRedisAddr    = "127.0.0.1:6379" // the usual place, unless --redis names another
 	benchRedisWait    = time.Second      // for an answer there
 	benchRedisChannel = "standpipe-bench-that-nobody-receives"
 	benchRedisBatch   = 1 << 20 // bytes of messages that are sent before their answers are read
@@ -20,15 +20,15 @@ const (
 // benchRedis uses a Redis that runs already. It stores nothing there.
 type benchRedis struct{ conn redis.Conn }
 
-func dialBenchRedis(ctx context.Context, _ string) (benchClient, error) {
-	conn, err := redis.DialContext(ctx, "tcp", benchRedisAddr, redis.DialConnectTimeout(benchRedisWait), redis.DialReadTimeout(benchAnswer),
+func dialBenchRedis(ctx context.Context, addr string) (benchClient, error) {
+	conn, err := redis.DialContext(ctx, "tcp", addr, redis.DialConnectTimeout(benchRedisWait), redis.DialReadTimeout(benchAnswer),
 		redis.DialWriteTimeout(benchAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("no Redis answers at %s: %w", benchRedisAddr, err)
+		return nil, fmt.Errorf("no Redis answers at %s: %w", addr, err)
 	}
 	if _, err := redis.DoWithTimeout(conn, benchRedisWait, "PING"); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("what answers at %s is no Redis, or wants a password: %w", benchRedisAddr, err)
+		return nil, fmt.Errorf("what answers at %s is no Redis, or wants a password: %w", addr, err)
 	}
 	return benchRedis{conn}, nil
 }

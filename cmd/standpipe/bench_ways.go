@@ -18,6 +18,7 @@ type benchWay struct {
 	calls bool   // it has calls; the others carry bytes only
 	own   bool   // it is ours
 	most  int    // bytes of the largest message; 0: any
+	addr  string // where its server is, if that runs already
 
 	// serve runs the server until ctx ends. It calls ready once clients can connect. nil: the server is there already, or it is missing.
 	serve func(ctx context.Context, name string, ready func(addr string)) error
@@ -56,7 +57,7 @@ func benchWays() []*benchWay {
 		{name: "grpc", label: "gRPC on loopback", calls: true, note: "grpc-go, BytesValue, without TLS; one way: a client's stream",
 			serve: serveBenchGRPC, dial: dialBenchGRPC},
 		{name: "redis", label: "Redis on loopback", calls: true, most: 512 << 20,
-			note: "redigo at " + benchRedisAddr + ", ECHO; one way: PUBLISH, which nobody receives, in batches. Nothing is stored",
+			note: "redigo, ECHO; one way: PUBLISH, which nobody receives, in batches. Nothing is stored",
 			dial: dialBenchRedis},
 	}
 }
