@@ -3,6 +3,7 @@ package msg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestCloseBehindAnnouncement(t *testing.T) {
 				go func() {
 					m, err := receive(b)
 					if err == nil && len(m.Buffers) != 1 {
-						err = errors.New("it has no Buffer")
+						err = fmt.Errorf("%q has %d Buffers", m.Data, len(m.Buffers))
 					}
 					for _, b := range m.Buffers {
 						b.Release()
