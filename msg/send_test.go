@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -85,6 +86,34 @@ func TestSendDataStorm(t *testing.T) {
 				t.Fatalf("sender %d: message %d of %d bytes came for number %d", s, i, len(m.Data), next[s])
 			}
 			next[s]++
+		}
+	})
+}
+
+// Each sender whose context ends costs memory for its own message only, however much of others' still waits.
+func TestBrokenOffCopies(t *testing.T) {
+	const messages, size = 48, 1 << 20
+	onAll(t, func(t *testing.T, pair func(a, b *msg.Config) (*msg.Channel, *msg.Channel)) {
+		a, b := pair(nil, nil)
+		greet(t, a, b)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		data := pattern(1, size)
+		for range messages {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			if err := a.SendData(ctx, data); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+		}
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 4*messages*size {
+			t.Errorf("%d MiB were allocated for %d messages of 1 MiB that wait", used>>20, messages)
+		}
+		for i := range messages {
+			if m, err := b.Recv(); err != nil || !bytes.Equal(m.Data, data) {
+				t.Fatalf("message %d: %d bytes, %v", i, len(m.Data), err)
+			}
 		}
 	})
 }

@@ -305,11 +305,17 @@ func (w *writer) write(direct [][]byte) {
 		out.SetWriteDeadline(w.deadline)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = nil
+			var rest []byte
+			if len(direct) > 0 { // the sender's own memory
+				rest = slices.Concat(left...)
+			} else { // a copy for each sender who is broken off would be a heavy price
+				rest, b = left[0], nil
+			}
 			if len(files) > 0 && sent == 0 {
-				w.unsent(slices.Concat(left...), files)
+				w.unsent(rest, files)
 				files = nil
 			} else {
-				w.rest = slices.Concat(left...)
+				w.rest = rest
 			}
 		}
 	}
