@@ -150,6 +150,7 @@ class RPyC(Contender):
 
         service = type("Bench", (rpyc.Service,), {"exposed_echo": lambda self, message: message})
         server = ThreadedServer(service, socket_path=address)
+        server.listener.listen(server.backlog)  # start would do it too late
         ready()
         server.start()
 
