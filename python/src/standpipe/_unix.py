@@ -37,6 +37,7 @@ _LONGEST = 2_000_000.0  # seconds that poll(2) waits at once
 _MAX_PARTS = 1024  # IOV_MAX of Linux, macOS and FreeBSD
 SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 _RECEIVE_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_CUT = int(socket.MSG_CTRUNC)  # as a flag of the enumeration it would make one more at each look
 _CONTROL = socket.CMSG_SPACE(MAX_HANDLES * 4)
 _SO_NOSIGPIPE = 0x1022  # <sys/socket.h> of macOS
 
@@ -177,7 +178,7 @@ class Endpoint(Closing):
             if e.errno == errno.ECONNRESET:  # a peer that was killed, or closed with something unread: the end
                 return 0
             raise
-        if control or flags & socket.MSG_CTRUNC:
+        if control or flags & _CUT:
             self._keep(control, flags)
         if n == 0 and self.closed:
             raise ClosedError()
@@ -185,7 +186,7 @@ class Endpoint(Closing):
 
     def _keep(self, control: list[tuple[int, int, bytes]], flags: int) -> None:
         came = received_handles(control)
-        cut = flags & socket.MSG_CTRUNC
+        cut = flags & _CUT
         if not cut and len(self._handles) + len(came) <= MAX_HANDLES:
             self._handles += came
             return
