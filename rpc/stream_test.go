@@ -112,6 +112,27 @@ func TestStreamShapes(t *testing.T) {
 			t.Fatalf("a second CloseSend: %v", err)
 		}
 		st.Close()
+
+		// So it is, too, where the other side had ended the stream before.
+		if st, err = rpc.Open[int, int](t.Context(), p, "count"); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Send(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Recv(); err != io.EOF {
+			t.Fatal(err)
+		}
+		if err := st.Send(1); err != io.EOF {
+			t.Fatalf("Send behind the end: %v", err)
+		}
+		if err := st.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Send(1); rpc.CodeOf(err) != rpc.FailedPrecondition {
+			t.Fatalf("Send behind CloseSend, behind the end: %v", err)
+		}
+		st.Close()
 	})
 }
 

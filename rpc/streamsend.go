@@ -86,7 +86,7 @@ func (s *stream) closeSend() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.outEnd == nil {
+	if s.outEnd == nil || s.outEnd == io.EOF { // the other side may have ended it meanwhile
 		s.outEnd = errSendClosed
 	}
 	if errors.Is(err, io.EOF) || err == errSendClosed {
