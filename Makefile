@@ -6,6 +6,7 @@ SHELL     := /bin/bash
 PACKAGES  := ./... ./bench/... ./cmd/standpipe/... ./grpcpipe/... ./otelpipe/... ./prompipe/...
 BIN       := .build/bin
 WINE      := $(CURDIR)/tools/wine-run
+WINE_DIR  := $(abspath $(or $(WINE_HOME),.wine))
 VET       := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/arm64 freebsd/amd64
 # One package after the other, since some of them measure; and the worst that one may take, by which a hang is found.
 TIMEOUT   ?= 10m
@@ -105,13 +106,13 @@ floor: ## how far a call is from the floor, the same bytes over a bare socket; f
 	STANDPIPE_FLOOR=1 go test -count=1 -timeout $(TIMEOUT) -run '^TestFloor$$' -v ./rpc
 
 .PHONY: test-race
-test-race: python-venv ## the same with the race detector (needs cgo: gcc), but for tests in which no Go program of ours does anything at once
+test-race: python-venv ## the same with the race detector (needs cgo: gcc), but for Python, shells, and rules of the house
 	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -race \
-		-skip '^TestInterop$$/^python_serves_python$$|^TestCompletion|^TestArch|^TestAPI' $(PACKAGES)
+		-skip '^TestInterop$$/python|^TestCompletion|^TestArch|^TestAPI' $(PACKAGES)
 
 .PHONY: witnesses
 witnesses:
-	@[ ! -x tools/witness-get ] || tools/witness-get .wine/witness
+	@[ ! -x tools/witness-get ] || tools/witness-get $(WINE_DIR)/witness
 
 .PHONY: hostile
 hostile: ## a hostile peer for HOSTILETIME (2m) against a Channel, and as long against a whole program; then KILLS (1000) kills in mid-transfer
@@ -129,27 +130,32 @@ test-arm64: ## the ring's tests as an arm64 program, whose memory is ordered les
 	cd internal/ring && qemu-aarch64 ../../.build/ring.arm64.test -test.short
 
 # For interop/ as a Windows program: tools/python-windows fetches these.
-PYTHON_WINDOWS := STANDPIPE_PYTHON="Z:$(CURDIR)/.wine/witness/python/python.exe" \
-	PYTHONPATH="Z:$(CURDIR)/.wine/python-packages;Z:$(CURDIR)/python/src" PYTHONDONTWRITEBYTECODE=1
+PYTHON_WINDOWS := STANDPIPE_PYTHON="Z:$(WINE_DIR)/witness/python/python.exe" \
+	PYTHONPATH="Z:$(WINE_DIR)/python-packages;Z:$(CURDIR)/python/src" PYTHONDONTWRITEBYTECODE=1
+STANDPIPE_WITNESS_WINDOWS := STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(WINE_DIR)/witness}"
 
 # Once, before the packages: where it can't be had, one failure says so, and not each of them after its own tries.
 .PHONY: wine
 wine:
-	@tools/wine-get "$${WINE_HOME:-.wine}/dist"
+	@tools/wine-get "$(WINE_DIR)/dist"
+
+.PHONY: python-windows
+python-windows: python-venv
+	@PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows --get
 
 .PHONY: test-windows
 test-windows: wine witnesses python-venv ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
 	PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows -q --durations=5
-	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" \
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(STANDPIPE_WITNESS_WINDOWS) \
 		$(PYTHON_WINDOWS) $(TEST) -exec '$(WINE)' $(PACKAGES)
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 go build -o .build/standpipe.exe ./cmd/standpipe
 	$(WINE) .build/standpipe.exe demo
 
 .PHONY: test-windows-race
-test-windows-race: wine witnesses ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
+test-windows-race: wine witnesses python-windows ## the Windows tests with the race detector (needs gcc-mingw-w64-x86-64)
 	CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc GOOS=windows GOARCH=amd64 \
-		STANDPIPE_WITNESS="$${STANDPIPE_WITNESS:-$(CURDIR)/.wine/witness}" $(PYTHON_WINDOWS) \
+		$(STANDPIPE_WITNESS_WINDOWS) $(PYTHON_WINDOWS) \
 		$(TEST) -race -exec '$(WINE)' $(PACKAGES)
 
 .PHONY: bench
@@ -168,7 +174,7 @@ bench-quick: ## the same, a quick round of the floor, standpipe and gRPC
 bench-python: ## Python: calls and arrays beside gRPC, ZeroMQ, multiprocessing, RPyC and asyncio; 5 minutes, for an idle machine
 	@tools/python-venv .build/bench-venv bench/python/requirements.txt
 	@mkdir -p $(BIN) && go build -o $(BIN)/bench-peer ./bench/python/peer
-	@PYTHONPATH=$(CURDIR)/python/src .build/bench-venv/bin/python bench/python/run.py --peer $(BIN)/bench-peer
+	@PYTHONPATH=$(CURDIR)/python/src .build/bench-venv/bin/python bench/python/run.py --peer $(BIN)/bench-peer $(BENCH_PYTHON)
 
 .PHONY: bench-rooms
 bench-rooms: ## the rooms' own benchmarks, by go test

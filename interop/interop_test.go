@@ -203,7 +203,9 @@ func passes(t *testing.T, client language, name string, cases ...string) {
 			t.Errorf("%s: %q", c, line)
 		}
 	}
-	p.cmd.Wait()
+	if err := p.cmd.Wait(); err != nil { // such as a data race
+		t.Errorf("the client: %v", err)
+	}
 }
 
 func together(t *testing.T, server, client language, cases []string) {
@@ -226,6 +228,9 @@ func serverKilled(t *testing.T, server, client language) {
 	limit := time.AfterFunc(10*time.Second, func() { c.cmd.Process.Kill() })
 	c.expect(t, "ok killed-server")
 	limit.Stop()
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("the client: %v", err)
+	}
 	again := server.start(t, "serve", name) // what the dead one has left is in nobody's way
 	again.expect(t, "ready")
 	passes(t, client, name, "values")

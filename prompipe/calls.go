@@ -2,6 +2,7 @@ package prompipe
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,12 +43,13 @@ func (c *Calls) Server() rpc.Interceptor { return c.server.run }
 func (c *Calls) Client() rpc.Interceptor { return c.client.run }
 
 func (s *side) run(ctx context.Context, call *rpc.CallInfo, next func(context.Context) error) error {
-	open := s.open.WithLabelValues(call.Method)
+	method := strings.ToValidUTF8(call.Method, "\uFFFD") // of the caller's own; a label must be UTF-8
+	open := s.open.WithLabelValues(method)
 	open.Inc()
 	start, code := time.Now(), rpc.Internal // what a panic becomes
 	defer func() {
 		open.Dec()
-		s.seconds.WithLabelValues(call.Method, code.String()).Observe(time.Since(start).Seconds())
+		s.seconds.WithLabelValues(method, code.String()).Observe(time.Since(start).Seconds())
 	}()
 	err := next(ctx)
 	code = rpc.CodeOf(err)

@@ -52,7 +52,7 @@ func NewCollector(s *rpc.Server, cfg *Config) *Collector {
 	return &Collector{
 		s:           s,
 		connections: desc("connections", "Connections now."),
-		accepted:    desc("connections_total", "Connections so far."),
+		accepted:    desc("accepted_total", "Connections so far."),
 		sent:        desc("sent_bytes_total", "Bytes of frames and Buffers that were sent."),
 		received:    desc("received_bytes_total", "Bytes of frames and Buffers that were received."),
 		streams:     desc("streams", "Streams that are open, whichever side has opened them."),

@@ -116,7 +116,7 @@ func TestCollectorAndCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, method := range []string{"fail", "panic", "missing"} {
+	for _, method := range []string{"fail", "panic", "missing", "no UTF-8: \xff"} { // a label has to be UTF-8
 		if _, err := rpc.Call[int](t.Context(), peer, method, 1); err == nil {
 			t.Fatal(method)
 		}
@@ -126,7 +126,7 @@ func TestCollectorAndCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaits(t, scrape,
-		`standpipe_server_connections_total 1`,
+		`standpipe_server_accepted_total 1`,
 		`standpipe_server_streams 1`,
 		`standpipe_server_streams_blocked 1`,
 		`standpipe_server_calls_open\{method="pours"\} 1`,
@@ -152,7 +152,7 @@ func TestCollectorAndCalls(t *testing.T) {
 		`standpipe_server_call_seconds_count\{code="Canceled",method="pours"\} 1`, `standpipe_client_call_seconds_count\{code="Canceled",method="pours"\} 1`)
 
 	peer.Close()
-	awaits(t, scrape, `standpipe_server_connections 0`, `standpipe_server_connections_total 1`, `standpipe_server_calls_total\{method="sum"\} 5`)
+	awaits(t, scrape, `standpipe_server_connections 0`, `standpipe_server_accepted_total 1`, `standpipe_server_calls_total\{method="sum"\} 5`)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {
 		t.Fatal(err)

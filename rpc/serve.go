@@ -404,6 +404,9 @@ func (c *served) end(failed *Error) {
 		releaseAll(c.beside)
 		failed = Errorf(Internal, "the result of %q can't be sent: %w", c.m.name, refused)
 		c.m.tally.failed.add(failed.Code)
+		p.in.mu.Lock()
+		p.in.failed++
+		p.in.mu.Unlock()
 		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
 	}
 	p.sendQuick(c.out, c.tail) // its errors end the connection, which the reader sees

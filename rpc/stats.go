@@ -108,7 +108,11 @@ func StatsOf(ctx context.Context, p *Peer) (Stats, error) {
 
 // tellsStats adds the method.
 func (s *Server) tellsStats() {
-	h := func(ctx context.Context, _ any) (Stats, error) { return s.stats(PeerFrom(ctx)), nil }
+	h := func(ctx context.Context, _ any) (Stats, error) {
+		st := s.stats(PeerFrom(ctx))
+		st.Connections = st.Connections[:min(len(st.Connections), mostConnections)]
+		return st, nil
+	}
 	s.Require(statsMethod, standpipe.Policy{}.Or(standpipe.Superuser()))
 	s.add(statsMethod, unaryRoute(s, statsMethod, h))
 }
@@ -208,9 +212,6 @@ func (s *Server) stats(asker *Peer) Stats {
 		st.Connections = append(st.Connections, one)
 	}
 	slices.SortFunc(st.Connections, func(a, b ConnectionStats) int { return int(a.ID - b.ID) })
-	if len(st.Connections) > mostConnections {
-		st.Connections = st.Connections[:mostConnections]
-	}
 	st.Methods = []MethodStats{}
 	routes := *s.routes.Load()
 	for _, name := range slices.Sorted(maps.Keys(routes)) {

@@ -5,6 +5,7 @@ minute of the machine hits all alike. What counts are the ratios to standpipe wi
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -169,7 +170,12 @@ def main() -> None:
     parser.add_argument("--peer", required=True, help="the program of bench/python/peer")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measure")
+    parser.add_argument(
+        "--pin", action="store_true", help="all on one CPU, so that nobody wakes another one: what is left is work"
+    )
     s = parser.parse_args()
+    if s.pin:
+        os.sched_setaffinity(0, {0})
     calls: Rounds = {}
     rates: Rounds = {}
     small: Rounds = {}
@@ -186,7 +192,8 @@ def main() -> None:
         small.setdefault("standpipe, Go calls Python", []).append(go_to_python(s.peer, s.seconds))
         print(f"round {number + 1} of {s.rounds} is over", file=sys.stderr)
     notes = {name: c.note for name, c in CONTENDERS.items()}
-    print(f"{s.rounds} rounds, {s.seconds:g} s for each measure, Python {sys.version.split()[0]}. Medians.")
+    where = ", all on one CPU" if s.pin else ""
+    print(f"{s.rounds} rounds, {s.seconds:g} s for each measure, Python {sys.version.split()[0]}{where}. Medians.")
     table(f"Python to Python, a call of {SMALL} bytes", "µs", calls, 1e6, notes)
     table(
         f"{CALLERS} threads (more is better)",

@@ -100,6 +100,9 @@ func TestTopScreen(t *testing.T) {
 	if !coloured.MatchString(out) {
 		t.Errorf("no colours: %q", out)
 	}
+	if _, left, _ := strings.Cut(out, "\x1b[?1049l"); strings.Contains(left, "METHOD") || strings.Contains(left, "user ") {
+		t.Errorf("it paints on the screen that it has given back: %q", left)
+	}
 	t.Setenv("NO_COLOR", "1")
 	if _, out, _ = topIn(t, quit, name); coloured.MatchString(out) || !strings.Contains(out, "METHOD") {
 		t.Errorf("NO_COLOR: %q", out)

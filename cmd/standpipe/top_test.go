@@ -224,7 +224,7 @@ func press(s *screen, key tea.Key) tea.Cmd {
 
 func TestScreen(t *testing.T) {
 	looks := 0
-	s := &screen{ctx: t.Context(), release: func() error { return nil }, last: someFrame(30), w: &watching{interval: time.Millisecond, look: func(context.Context) (view, error) {
+	s := &screen{ctx: t.Context(), last: someFrame(30), w: &watching{interval: time.Millisecond, look: func(context.Context) (view, error) {
 		looks++
 		return nil, errors.New("it has gone")
 	}}}
@@ -296,9 +296,7 @@ func TestScreenRuns(t *testing.T) {
 		}
 		return someFrame(looks % 3), nil
 	}}
-	program := tea.NewProgram(s, tea.WithContext(t.Context()), tea.WithInput(keys), tea.WithOutput(f), tea.WithWindowSize(100, 20))
-	s.release = program.ReleaseTerminal
-	if _, err := program.Run(); err != nil {
+	if _, err := tea.NewProgram(s, tea.WithContext(t.Context()), tea.WithInput(keys), tea.WithOutput(f), tea.WithWindowSize(100, 20)).Run(); err != nil {
 		t.Fatal(err)
 	}
 	painted, err := os.ReadFile(f.Name())

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -14,12 +17,11 @@ import (
 
 // screen is top in a terminal.
 type screen struct {
-	w       *watching
-	ctx     context.Context
-	release func() error // gives the terminal back
-	last    view
-	err     error // of the last look; the one before it stays on the screen
-	look    int   // looks so far
+	w    *watching
+	ctx  context.Context
+	last view
+	err  error // of the last look; the one before it stays on the screen
+	look int   // looks so far
 
 	held          bool
 	by            int // of orders
@@ -33,11 +35,17 @@ type looked struct {
 	err  error
 }
 
-// again: it is time for the next look. leave: it is time to go.
-type (
-	again struct{}
-	leave struct{}
-)
+// again: it is time for the next look.
+type again struct{}
+
+// keyboard is a terminal that bubbletea can't end the reading of: it would close what the reader still uses. So one Read waits on, until the program
+// ends, which it is about to.
+type keyboard struct{ in *os.File }
+
+func (k keyboard) Read(b []byte) (int, error)  { return k.in.Read(b) }
+func (k keyboard) Write(b []byte) (int, error) { return k.in.Write(b) }
+func (k keyboard) Fd() uintptr                 { return k.in.Fd() }
+func (k keyboard) Close() error                { return nil }
 
 var colours = paint{
 	title: styled(lipgloss.NewStyle().Bold(true)),
@@ -60,10 +68,11 @@ func (w *watching) onScreen(cmd *cobra.Command) error {
 	}
 	in, _ := screenOf(cmd)
 	s := &screen{w: w, ctx: ctx, last: first}
-	program := tea.NewProgram(s, tea.WithInput(in), tea.WithOutput(cmd.OutOrStdout()), tea.WithoutSignalHandler())
-	s.release = program.ReleaseTerminal
-	defer context.AfterFunc(ctx, func() { program.Send(leave{}) })()
-	_, err = program.Run()
+	var keys io.Reader = in
+	if runtime.GOOS != "windows" {
+		keys = keyboard{in}
+	}
+	_, err = tea.NewProgram(s, tea.WithContext(cmd.Context()), tea.WithInput(keys), tea.WithOutput(cmd.OutOrStdout()), tea.WithoutSignalHandler()).Run()
 	if cause := cmd.Context().Err(); cause != nil {
 		return cause
 	}
@@ -98,25 +107,17 @@ func (s *screen) Update(m tea.Msg) (tea.Model, tea.Cmd) {
 			s.last = m.view
 		}
 		return s, s.pause()
-	case leave:
-		return s, s.quit
 	case tea.KeyPressMsg:
 		return s, s.key(m.String())
 	}
 	return s, nil
 }
 
-// quit gives the terminal back and ends. Left to itself, bubbletea would close the input while a goroutine reads it.
-func (s *screen) quit() tea.Msg {
-	s.release() // what fails here fails at the end, too, and is told there
-	return tea.Quit()
-}
-
 func (s *screen) key(name string) tea.Cmd {
 	page := max(s.height-2, 1)
 	switch name {
 	case "q", "ctrl+c", "esc":
-		return s.quit
+		return tea.Quit
 	case "space":
 		s.held = !s.held
 	case "s":

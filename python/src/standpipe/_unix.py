@@ -104,6 +104,9 @@ class Endpoint(Closing):
             self._sending = True
             if self.closed:
                 raise ClosedError()
+            if len(parts) == 1 and type(parts[0]) is bytes and not handles:  # the usual case, at half the price
+                n = self.sock.send(parts[0], SEND_FLAGS)
+                parts = rest(parts, n) if n != len(parts[0]) else ()
             control = rights(handles, parts)
             for left in batches(parts):
                 while left:
@@ -132,7 +135,12 @@ class Endpoint(Closing):
             if self.closed:
                 raise ClosedError()
             while True:
-                self._wait(timeout)
+                if timeout is None and self._waker is not None and not self._woken:
+                    self._poll.poll()
+                    if self._woken:
+                        continue
+                else:
+                    self._wait(timeout)
                 taking = True
                 n = self.receive_now(buffer)
                 if n >= 0:
@@ -200,6 +208,8 @@ class Endpoint(Closing):
         raise self._cut
 
     def take_handles(self) -> list[int]:
+        if not self._handles:
+            return []
         taken, self._handles = self._handles, []
         return taken
 

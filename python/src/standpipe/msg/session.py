@@ -114,6 +114,17 @@ class Session:
             j -= i
         return self._mv[j:]
 
+    def lone(self, n: int) -> memoryview | None:
+        """In place of fed and next, what they would find where the n bytes that were read to room() are just one
+        message without buffers. It is lent, see Message. None: it is for them to say.
+        """
+        if self._j or n < HEADER_SIZE or self._large is not None or self._skip or self.peer is None:
+            return None
+        length, kind, flags, buffers = HEADER.unpack_from(self._buf)
+        if length != n - HEADER_SIZE or kind != MESSAGE or flags or buffers or length > self._limits.message:
+            return None
+        return self._mv[HEADER_SIZE:n]
+
     def fed(self, n: int, handles: Sequence[int] = ()) -> None:
         """n bytes were read to room(), with these descriptors, which are the session's from now on."""
         if handles:

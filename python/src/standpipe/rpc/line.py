@@ -99,7 +99,14 @@ class Line:
             session.eof()
         whole = False
         try:
-            session.fed(n, self._conn.take_handles() if self._shares else ())
+            handles = self._conn.take_handles() if self._shares else ()
+            b = None if handles else session.lone(n)
+            if b is not None:
+                served = self.calls.receive_usual(b)
+                if served is not None:
+                    self._runs.append(served)
+            else:
+                session.fed(n, handles)
             receive = self.calls.receive
             while not session.empty and (m := session.next()) is not None:
                 if m.buffers and self._shares:
