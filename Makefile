@@ -107,7 +107,7 @@ floor: ## how far a call is from the floor, the same bytes over a bare socket; f
 
 .PHONY: test-race
 test-race: python-venv ## the same with the race detector (needs cgo: gcc), but for Python, shells, and rules of the house
-	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -race \
+	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -p 2 -race \
 		-skip '^TestInterop$$/python|^TestCompletion|^TestArch|^TestAPI' $(PACKAGES)
 
 .PHONY: witnesses
