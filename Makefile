@@ -171,7 +171,7 @@ bench-quick: ## the same, a quick round of the floor, standpipe and gRPC
 	@go run ./bench -only unix,standpipe,standpipe-raw,grpc-go -rounds 1 -dur 100ms
 
 .PHONY: bench-python
-bench-python: ## Python: calls and arrays beside gRPC, ZeroMQ, multiprocessing, RPyC and asyncio; 5 minutes, for an idle machine
+bench-python: ## Python: calls and arrays beside gRPC, ZeroMQ, multiprocessing, RPyC and asyncio; 2 minutes, for an idle machine
 	@tools/python-venv .build/bench-venv bench/python/requirements.txt
 	@mkdir -p $(BIN) && go build -o $(BIN)/bench-peer ./bench/python/peer
 	@PYTHONPATH=$(CURDIR)/python/src .build/bench-venv/bin/python bench/python/run.py --peer $(BIN)/bench-peer $(BENCH_PYTHON)
