@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"runtime"
 	"strings"
 	"time"
 
@@ -38,15 +35,6 @@ type looked struct {
 // again: it is time for the next look.
 type again struct{}
 
-// keyboard is a terminal that bubbletea can't end the reading of: it would close what the reader still uses. So one Read waits on, until the program
-// ends, which it is about to.
-type keyboard struct{ in *os.File }
-
-func (k keyboard) Read(b []byte) (int, error)  { return k.in.Read(b) }
-func (k keyboard) Write(b []byte) (int, error) { return k.in.Write(b) }
-func (k keyboard) Fd() uintptr                 { return k.in.Fd() }
-func (k keyboard) Close() error                { return nil }
-
 var colours = paint{
 	title: styled(lipgloss.NewStyle().Bold(true)),
 	head:  styled(lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Cyan)),
@@ -68,11 +56,7 @@ func (w *watching) onScreen(cmd *cobra.Command) error {
 	}
 	in, _ := screenOf(cmd)
 	s := &screen{w: w, ctx: ctx, last: first}
-	var keys io.Reader = in
-	if runtime.GOOS != "windows" {
-		keys = keyboard{in}
-	}
-	_, err = tea.NewProgram(s, tea.WithContext(cmd.Context()), tea.WithInput(keys), tea.WithOutput(cmd.OutOrStdout()), tea.WithoutSignalHandler()).Run()
+	_, err = tea.NewProgram(s, tea.WithContext(cmd.Context()), tea.WithInput(keysOf(in)), tea.WithOutput(cmd.OutOrStdout()), tea.WithoutSignalHandler()).Run()
 	if cause := cmd.Context().Err(); cause != nil {
 		return cause
 	}
