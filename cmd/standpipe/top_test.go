@@ -204,6 +204,11 @@ func TestTopNumbers(t *testing.T) {
 			t.Errorf("%v seconds: %s, not %s", s, got, want)
 		}
 	}
+	for where, want := range map[string]string{"": "-", "/usr/bin/x": "x", `C:\x\y.exe`: "y.exe"} {
+		if got := programName(where); got != want {
+			t.Errorf("%q: %q, not %q", where, got, want)
+		}
+	}
 	for n, want := range map[float64]string{0: "-", 17: "17 B", 999: "999 B", 1000: "1.0 KiB", 20480: "20 KiB", 5 << 40: "5.0 TiB"} {
 		if got := size(n); got != want {
 			t.Errorf("%v bytes: %s, not %s", n, got, want)

@@ -105,7 +105,7 @@ func (f *frame) text(o *paint) []string {
 		if c.Dialed {
 			who = "to " + who
 		}
-		rows = append(rows, []string{number(p.ID), plain(who), plain(path.Base(strings.ReplaceAll(c.Program, `\`, "/"))), perSecond(p.Calls), number(int64(c.Open)), number(c.Failed),
+		rows = append(rows, []string{number(p.ID), plain(who), plain(programName(c.Program)), perSecond(p.Calls), number(int64(c.Open)), number(c.Failed),
 			number(int64(c.Streams)), number(int64(c.Blocked)), size(p.Received), size(p.Sent), size(float64(c.Queued)), size(float64(c.Made + c.Taken))})
 	}
 	return append(append(lines, ""), table(o, peerColumns, rows, func(row, col int) bool {
@@ -167,6 +167,14 @@ func codes(counts map[string]int64) string {
 }
 
 // number is a number that takes little room, and "-" for none.
+// programName is the last part of a program's path, on whatever system that is.
+func programName(where string) string {
+	if where == "" {
+		return "-"
+	}
+	return path.Base(strings.ReplaceAll(where, `\`, "/"))
+}
+
 func number(n int64) string {
 	switch {
 	case n == 0:

@@ -97,6 +97,8 @@ class Peer:
         self.handlers: set[asyncio.Task[None]] = set()
         self._tasks = [self._loop.create_task(self._read()), self._loop.create_task(self._write())]
         self._tasks[0].add_done_callback(self._finish)
+        if server is not None:
+            server.census.join(self)
         self.stir()
 
     # Writing.
@@ -137,6 +139,7 @@ class Peer:
             try:
                 if not self._broken:
                     await self._conn.send(parts, handles)
+                    session.sent += sum(map(len, parts))
             except OSError as e:
                 self._broken = True  # who receives sees why
                 if not isinstance(e, (BrokenPipeError, ConnectionResetError)):
@@ -230,6 +233,7 @@ class Peer:
             self._error = error
 
     def _take(self, n: int) -> None:
+        self.session.received += n
         self.session.fed(n, self._conn.take_handles() if self._shares else ())
         while (m := self.session.next()) is not None:
             served = self.calls.receive(m)
@@ -250,6 +254,8 @@ class Peer:
             if not error.remote:
                 self.session.abort(error.text)
         self.calls.end(self.unavailable())
+        if self.server is not None:
+            self.server.census.leave(self)
         self._greeted.set()
         self._tasks.append(self._loop.create_task(self._bury()))
 

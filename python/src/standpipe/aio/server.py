@@ -235,7 +235,7 @@ async def _result(method: Method, invoke: Any) -> Any:
     """Runs a function: a coroutine function here, another one in a thread."""
     if inspect.iscoroutinefunction(method.function):
         return await invoke()
-    if method.name == "standpipe.describe":
+    if method.name.startswith("standpipe."):
         return invoke()
     return await asyncio.get_running_loop().run_in_executor(None, copy_context().run, invoke)
 

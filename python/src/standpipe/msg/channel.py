@@ -73,6 +73,7 @@ class Channel:
         try:
             if parts and not self._broken:
                 self.conn.send(parts, handles)
+                session.sent += sum(map(len, parts))
         except (BrokenPipeError, ConnectionResetError):
             self._broken = True  # who receives sees why
         except BaseException as e:

@@ -158,6 +158,11 @@ class Maker:
             made.window.close()
         self._announce(numbers_frame(RETIRE, [m.number for m in gone]), ())
 
+    def sums(self) -> tuple[int, int]:
+        """The bytes of all segments, and of those that the peer has."""
+        with self._lock:
+            return self._sum, sum(m.size for m in self._all.values() if m.where == AWAY)
+
     def exhausted(self, n: int) -> TooLargeError:
         """The error of who has waited in vain."""
         with self._lock:

@@ -81,6 +81,8 @@ class Session:
         self.own = hello
         self.peer: Hello | None = None  #: the other side's hello, when it is here
         self.outbox: deque[tuple[Sequence[Data], tuple[int, ...]]] = deque()
+        self.sent = self.received = 0  #: bytes of frames, and of buffers that were received in memory that is shared
+        self.carried = 0  #: and of those that were sent there
         self.freed: deque[Taken] = deque()  #: what releases() is of
         self.send_limits = Limits(LEAST_DATA, 0)
         self.handles: list[int] = []
@@ -280,6 +282,7 @@ class Session:
         for r in refs:
             if r.segment:
                 assert self.taker is not None  # parse_refs has seen to it
+                self.received += r.size
                 found.append(self.taker.buffer(r))
             elif r.pieces:
                 found.append(Buffer(self._arrivals.arrived(r)))
@@ -329,12 +332,13 @@ class Session:
         refs, inside = bytearray(), list[Data]()
         segments, gone = list[Made](), list[int]()
         looks = list[memoryview]()  # of copies: their segments are nobody else's while these are there
-        sent = False
+        sent, shared = False, 0
         try:
             for i, b in enumerate(buffers):
                 view, views[i] = views[i], memoryview(b"")
                 made = self._share(b, view, looks)
                 if made is not None:
+                    shared += len(view)
                     segments.append(made)
                     refs += REF.pack(len(view), made.number, 0)
                 elif len(view) > MOST_PIECE:
@@ -351,6 +355,7 @@ class Session:
             assert self.maker is not None or not segments
             for made in segments:
                 made.maker.send(made)
+            self.carried += shared
             self.outbox.append(([HEADER.pack(sum(map(len, parts)), MESSAGE, 0, len(buffers)), *parts], ()))
             sent = True
         finally:

@@ -43,7 +43,7 @@ class Taker:
         self._handles = handles
         self._poke = poke
         self._closed = False
-        self._sum = 0
+        self.sum = 0  #: bytes of all segments
         self._all: dict[int, Taken] = {}
         self._areas: set[int] = set()
         self._last = 0
@@ -59,16 +59,16 @@ class Taker:
             raise ProtocolError(f"a segment can't have {f.size} bytes")
         if len(self._all) >= MOST_SEGMENTS:
             raise ProtocolError(f"more than {MOST_SEGMENTS} segments were announced")
-        if f.size > self._limit - self._sum:
+        if f.size > self._limit - self.sum:
             raise ProtocolError(
-                f"segments of {self._sum} bytes and one of {f.size} were announced, above the limit of {self._limit}"
+                f"segments of {self.sum} bytes and one of {f.size} were announced, above the limit of {self._limit}"
             )
         try:
             segment = self._memory.take(f.handle, f.size, self._handles)
         except (OSError, ValueError) as e:
             raise ProtocolError(f"segment {f.number}: {e}") from e
         self._last = f.number
-        self._sum += f.size
+        self.sum += f.size
         self._all[f.number] = Taken(f.number, f.size, Window(segment, writable=False) if segment else None)
 
     def buffer(self, r: Ref) -> Buffer:
@@ -121,7 +121,7 @@ class Taker:
                 f"the peer gives up segment {number}, which is not known, or was sent and is not released"
             )
         del self._all[number]
-        self._sum -= t.size
+        self.sum -= t.size
         if t.window is not None:
             t.window.close()
 

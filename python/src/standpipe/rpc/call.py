@@ -12,6 +12,7 @@ from .codec import Codec
 from .error import Code, Error
 from .flow import StreamEnd, Waiter
 from .metadata import Metadata
+from .stats import Tally
 
 _LONGEST = 10**9 * 86400 * 36500  # nanoseconds: a longer time limit is none
 
@@ -50,8 +51,10 @@ class Served:
         "method",
         "number",
         "route",
+        "since",
         "state",
         "stream",
+        "tally",
         "trailer",
         "value",
         "waiter",
@@ -73,3 +76,5 @@ class Served:
         self.header: Metadata | None = None  # of the answer
         self.trailer: Metadata | None = None
         self.state: Any = None  # of who runs it
+        self.tally: Tally | None = None  # where its end is counted
+        self.since = 0.0  # when it came, of perf_counter; 0: it is not timed

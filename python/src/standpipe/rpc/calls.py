@@ -5,9 +5,10 @@ section 3.
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from threading import Lock
+from time import perf_counter
 from typing import Any
 
 from ..msg.error import ProtocolError
@@ -39,6 +40,7 @@ from .frame import (
     open_head,
     parse_error,
 )
+from .stats import Tally
 
 LEAST_CALLS = 16
 QUICK = 32 << 10  # bytes that the kernel takes, whatever the other side does
@@ -96,6 +98,11 @@ class Calls:
         self._their_names: list[str] = []
         self._unread = 0  # calls that were refused since the outbox was empty
         self._sent = self._heard = 0
+        # For Census; the lock is held.
+        self.dialed = dialer
+        self.begun = self.failed = 0  # calls of the other side
+        self.refusals: Counter[int] = Counter()  # those that reached no method, by code
+        self.tallies: dict[str, Tally] = {}  # by method
         self._greeted = False
 
     # What comes.
@@ -192,6 +199,7 @@ class Calls:
                 return None
             self.called = True
             served = self._in[number] = Served(number, method, route, how, 0, None)
+            self._enter(served)
             self._held += held
         served.held = held
         served.value = value
@@ -282,6 +290,7 @@ class Calls:
             held = len(f.value) + private(m.buffers)
             refused = self._refused(f, route, held)
             if refused is not None:
+                self.refusals[refused.code] += 1
                 self._unread = self._unread + 1 if self.session.outbox else 1
                 if self._unread > 2 * self._max_calls:
                     raise ProtocolError("the peer calls, and does not read the answers")
@@ -291,6 +300,7 @@ class Calls:
             assert codec is not None  # or it was refused
             served = Served(f.stream, f.method, route, codec, f.timeout, f.meta)
             self._in[f.stream] = served
+            self._enter(served)
             if f.flags & STREAM:
                 served.stream = StreamEnd(self, f.stream, False, self._window)
                 return served
@@ -299,6 +309,41 @@ class Calls:
         if m.buffers:
             served.buffers, m.buffers = m.buffers, []
         return served
+
+    def _enter(self, served: Served) -> None:
+        """Counts a call that begins. The lock is held."""
+        self.begun += 1
+        tally = served.tally = self.tallies.get(served.method)
+        if tally is None:
+            tally = served.tally = self.tallies[served.method] = Tally()
+        if tally.begin():
+            served.since = perf_counter()
+
+    def _leave(self, served: Served, code: int = 0) -> bool:
+        """Ends a call, unless it was ended before, and counts that. The lock is held."""
+        if self._in.pop(served.number, None) is not served:
+            return False
+        tally = served.tally
+        assert tally is not None
+        if code:
+            self.failed += 1
+            tally.failed[code] += 1
+        if served.since:
+            tally.took(perf_counter() - served.since)
+        return True
+
+    @property
+    def held(self) -> int:
+        """Bytes of values that came and that no user has taken."""
+        return self._held
+
+    def running(self) -> list[Served]:
+        """The calls of the other side that have no answer yet. The lock is held."""
+        return list(self._in.values())
+
+    def open_streams(self) -> list[StreamEnd]:
+        """The streams of this side that are not over. The lock is held."""
+        return [end for end in self._out.values() if isinstance(end, StreamEnd)]
 
     def _refused(self, f: Frame, route: Any, held: int) -> Error | None:
         """Why a call can't even begin. The lock is held."""
@@ -465,7 +510,7 @@ class Calls:
             return
         with self.lock:
             self._held -= served.held
-            if self._in.pop(served.number, None) is served:
+            if self._leave(served):
                 self.session.send(head, value)
 
     def _too_large(self, served: Served, n: int) -> None:
@@ -480,7 +525,7 @@ class Calls:
         """A call was, or is being, answered: its number may be used again. False where the connection has ended."""
         with self.lock:
             self._held -= served.held
-            return self._in.pop(served.number, None) is served
+            return self._leave(served)
 
     def finish(self, served: Served) -> None:
         """Answers a stream that has ended well."""
@@ -490,7 +535,7 @@ class Calls:
             overrun = served.stream.overrun
             served.stream.error_in = served.stream.error_out = Error(Code.CANCELED, "the stream's handler has returned")
             served.stream.left = True
-            if overrun is None and self._in.pop(served.number, None) is served:
+            if overrun is None and self._leave(served):
                 self.session.send(self._end(served, 0))
         if overrun is not None:
             self.fail(served, overrun)
@@ -508,10 +553,11 @@ class Calls:
                     Code.CANCELED, "the stream's handler has returned"
                 )
                 if served.stream.overrun is not None:
+                    error = served.stream.overrun
                     frame = error_frame(
                         served.number, served.stream.overrun, header, trailer, self.session.send_limits.message
                     )
-            if self._in.pop(served.number, None) is served:
+            if self._leave(served, error.code or Code.UNKNOWN):
                 self.session.send(frame)
 
     def _end(self, served: Served, flags: int) -> bytes:

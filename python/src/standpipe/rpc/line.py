@@ -60,6 +60,8 @@ class Line:
         self.inline: deque[Served] = deque()
         self.ran = 0
         self.aside: list[None] = []
+        if server is not None:
+            server.census.join(self)
 
     @property
     def identity(self) -> Identity:
@@ -95,6 +97,7 @@ class Line:
     def _receive(self, timeout: float | None) -> None:
         session = self.session
         n = self._conn.recv_into(session.room(), timeout)
+        session.received += n
         if n == 0:
             session.eof()
         whole = False
@@ -144,6 +147,8 @@ class Line:
                 self.session.abort(e.text)
         self.channel.close()
         self.calls.end(self._unavailable())
+        if self.server is not None:
+            self.server.census.leave(self)
         self.channel.end()
         self._over.set()
         self._parked.wake()

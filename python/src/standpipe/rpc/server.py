@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from ..msg.buffer import Buffer
 from ..msg.error import TooLargeError
 from ..msg.session import Data
+from ..policy import Policy, superuser
 from .call import Served
 from .context import context
 from .describe import describe
@@ -24,11 +25,9 @@ from .method import Method, Pace, clock
 from .options import Options, method_bytes
 from .peer import Peer
 from .pool import Pool
+from .stats import Census
 from .stream import Stream
 from .watch import Watch
-
-if TYPE_CHECKING:
-    from ..policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("standpipe")
@@ -42,7 +41,11 @@ class Methods:
     """Methods by their names; what a Server of threads and one of standpipe.aio have in common."""
 
     def __init__(self) -> None:
-        self._methods: dict[str, Method] = {"standpipe.describe": Method("standpipe.describe", self._describe)}
+        self._methods: dict[str, Method] = {
+            "standpipe.describe": Method("standpipe.describe", self._describe),
+            "standpipe.stats": Method("standpipe.stats", self._stats, Policy.myself() | superuser()),
+        }
+        self.census = Census()
         self._docs: dict[str, str] = {}
 
     @overload
@@ -82,6 +85,26 @@ class Methods:
 
     def lookup(self, name: str) -> Method | None:
         return self._methods.get(name)
+
+    def require(self, name: str, policy: Policy) -> None:
+        """Says who may call a method; the endpoint's own policy holds besides. "standpipe.stats" is for the current
+        user and the superuser, unless this says otherwise. LookupError for a method that there is not.
+        """
+        if name not in self._methods:
+            raise LookupError(f"there is no method {name!r}")
+        self._methods[name].policy = policy
+
+    def stats(self) -> dict[str, Any]:
+        """What the server has done and has to do: its connections, its methods, and what they cost, as
+        spec/stats.schema.json says it. ``standpipe top`` shows it, and peers may ask by the method standpipe.stats.
+        """
+        found: dict[str, Any] = self._stats()
+        return found
+
+    def _stats(self) -> Any:
+        asker, _ = context.get((None, None))
+        own = [(name, m.streams) for name, m in list(self._methods.items()) if not name.startswith("standpipe.")]
+        return self.census.stats(own, asker)
 
     def _describe(self) -> Any:
         return describe(self._methods)

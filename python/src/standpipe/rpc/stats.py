@@ -11,6 +11,8 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
+from .error import Code
+
 _FIRST = 8  # 2^8 ns: what takes less is in the first step
 _STEPS = 1 + 4 * 30
 _SAMPLE = 8  # one call in so many is timed
@@ -85,7 +87,7 @@ class _Sums:
     def add(self, peer: Any) -> None:
         calls = peer.calls
         with calls.lock:
-            self.sent += peer.session.sent
+            self.sent += peer.session.sent + peer.session.carried
             self.received += peer.session.received
             self.refused += calls.refusals
             for name, tally in calls.tallies.items():
@@ -159,13 +161,11 @@ class Census:
 
 
 def _connection(peer: Any, opened: Counter[str]) -> dict[str, Any]:
-    from .flow import StreamEnd
-
     identity, session, calls = peer.identity, peer.session, peer.calls
     with calls.lock:
         inside = calls.running()
         opened.update(served.method for served in inside)
-        streams = [e for e in (*(s.stream for s in inside), *calls.opened()) if isinstance(e, StreamEnd)]
+        streams = [s.stream for s in inside if s.stream is not None] + calls.open_streams()
         blocked = sum(e.writer is not None and not e.writable for e in streams)
         counts = {"calls": calls.begun, "failed": calls.failed, "open": len(inside), "queued": calls.held}
     made, lent = session.maker.sums() if session.maker is not None else (0, 0)
@@ -174,17 +174,25 @@ def _connection(peer: Any, opened: Counter[str]) -> dict[str, Any]:
         "user": identity.user,
         "pid": identity.pid,
         "who": str(identity),
-        "program": "",
+        "program": _program(identity.pid),
         **counts,
         "streams": len(streams),
         "blocked": blocked,
-        "sent": session.sent,
+        "sent": session.sent + session.carried,
         "received": session.received,
         "made": made,
         "lent": lent,
         "taken": session.taker.sum if session.taker is not None else 0,
         "ring": 0,
     }
+
+
+def _program(pid: int) -> str:
+    """The path of a process's program, for people; empty where that is not known."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe") if pid and sys.platform == "linux" else ""
+    except OSError:
+        return ""
 
 
 def _method(name: str, streams: bool, tally: Tally, opened: int) -> dict[str, Any]:
@@ -200,6 +208,4 @@ def _method(name: str, streams: bool, tally: Tally, opened: int) -> dict[str, An
 
 
 def _named(codes: Mapping[int, int]) -> dict[str, int]:
-    from .error import Code
-
     return {Code(code).text: n for code, n in codes.items()}
