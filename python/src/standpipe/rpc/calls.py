@@ -40,7 +40,7 @@ from .frame import (
     open_head,
     parse_error,
 )
-from .stats import Tally
+from .stats import SAMPLE, Tally
 
 LEAST_CALLS = 16
 QUICK = 32 << 10  # bytes that the kernel takes, whatever the other side does
@@ -316,7 +316,8 @@ class Calls:
         tally = served.tally = self.tallies.get(served.method)
         if tally is None:
             tally = served.tally = self.tallies[served.method] = Tally()
-        if tally.begin():
+        n = tally.begun = tally.begun + 1
+        if n < SAMPLE or n % SAMPLE == 0:
             served.since = perf_counter()
 
     def _leave(self, served: Served, code: int = 0) -> bool:

@@ -15,7 +15,7 @@ from .error import Code
 
 _FIRST = 8  # 2^8 ns: what takes less is in the first step
 _STEPS = 1 + 4 * 30
-_SAMPLE = 8  # one call in so many is timed
+SAMPLE = 8  # one call in so many is timed, and the first ones
 MOST_CONNECTIONS = 4096  # that one answer names
 
 
@@ -29,14 +29,9 @@ class Tally:
         self.failed: Counter[int] = Counter()  # by code
         self.times: Counter[int] = Counter()  # by step
 
-    def begin(self) -> bool:
-        """Counts a call. True: it is to be timed."""
-        self.begun += 1
-        return self.begun < _SAMPLE or self.begun % _SAMPLE == 0
-
     def took(self, seconds: float) -> None:
         """Counts the time of a call that is timed: for all those that are not, too."""
-        self.times[step_of(int(seconds * 1e9))] += 1 if self.begun < _SAMPLE else _SAMPLE
+        self.times[step_of(int(seconds * 1e9))] += 1 if self.begun < SAMPLE else SAMPLE
 
     def add(self, other: Tally) -> None:
         self.begun += other.begun
