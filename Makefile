@@ -10,7 +10,8 @@ WINE_DIR  := $(abspath $(or $(WINE_HOME),.wine))
 VET       := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/arm64 freebsd/amd64
 # One package after the other, since some of them measure; and the worst that one may take, by which a hang is found.
 TIMEOUT   ?= 10m
-TEST      := go test -count=1 -p 1 -timeout $(TIMEOUT)
+AT_ONCE   := 1
+TEST       = go test -count=1 -p $(AT_ONCE) -timeout $(TIMEOUT)
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 HOSTILETIME ?= 2m
@@ -106,8 +107,9 @@ floor: ## how far a call is from the floor, the same bytes over a bare socket; f
 	STANDPIPE_FLOOR=1 go test -count=1 -timeout $(TIMEOUT) -run '^TestFloor$$' -v ./rpc
 
 .PHONY: test-race
+test-race: AT_ONCE := 2
 test-race: python-venv ## the same with the race detector (needs cgo: gcc), but for Python, shells, and rules of the house
-	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -p 2 -race \
+	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -race \
 		-skip '^TestInterop$$/python|^TestCompletion|^TestArch|^TestAPI' $(PACKAGES)
 
 .PHONY: witnesses

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,20 +27,14 @@ func ringersWith(t *testing.T, cfg *Config) (a, b *Channel) {
 			t.Fatal(err)
 		}
 	}
-	for waits := []*Channel{a, b}; len(waits) > 0; { // for what was sent, too: it is nobody else's
-		waits = slices.DeleteFunc(waits, func(ch *Channel) bool {
-			time.AfterFunc(time.Millisecond, ch.Interrupt)
-			_, err := ch.Recv()
-			if err != nil && !errors.Is(err, ErrInterrupted) {
-				t.Fatal(err)
-			}
-			return err == nil
-		})
-	}
-	for !a.HasRing() || !b.HasRing() { // who receives takes what it was sent of that
+	received := map[*Channel]bool{}                         // what was sent, which is nobody else's
+	for !a.HasRing() || !b.HasRing() || len(received) < 2 { // who receives takes what it was sent of the ring
 		for _, ch := range []*Channel{a, b} {
 			time.AfterFunc(time.Millisecond, ch.Interrupt)
-			if _, err := ch.Recv(); !errors.Is(err, ErrInterrupted) {
+			_, err := ch.Recv()
+			if err == nil {
+				received[ch] = true
+			} else if !errors.Is(err, ErrInterrupted) {
 				t.Fatal(err)
 			}
 		}

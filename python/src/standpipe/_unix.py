@@ -135,12 +135,7 @@ class Endpoint(Closing):
             if self.closed:
                 raise ClosedError()
             while True:
-                if timeout is None and self._waker is not None and not self._woken:
-                    self._poll.poll()
-                    if self._woken:
-                        continue
-                else:
-                    self._wait(timeout)
+                self._wait(timeout)
                 taking = True
                 n = self.receive_now(buffer)
                 if n >= 0:
@@ -208,8 +203,6 @@ class Endpoint(Closing):
         raise self._cut
 
     def take_handles(self) -> list[int]:
-        if not self._handles:
-            return []
         taken, self._handles = self._handles, []
         return taken
 

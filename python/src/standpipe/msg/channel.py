@@ -73,7 +73,7 @@ class Channel:
         try:
             if parts and not self._broken:
                 self.conn.send(parts, handles)
-                session.sent += len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+                session.sent += sum(map(len, parts))
         except (BrokenPipeError, ConnectionResetError):
             self._broken = True  # who receives sees why
         except BaseException as e:

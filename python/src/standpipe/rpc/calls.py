@@ -99,7 +99,6 @@ class Calls:
         self._unread = 0  # calls that were refused since the outbox was empty
         self._sent = self._heard = 0
         # For Census; the lock is held.
-        self.dialed = dialer
         self.begun = self.failed = 0  # calls of the other side
         self.refusals: Counter[int] = Counter()  # those that reached no method, by code
         self.tallies: dict[str, Tally] = {}  # by method
@@ -181,9 +180,8 @@ class Calls:
         return True
 
     def _opened_usual(self, number: int, codec: int, end: int, b: memoryview) -> Served | None:
-        value = bytes(b[end:])
-        held = len(value)
-        if len(b) < end or self._held + held > self._max_queued:
+        held = len(b) - end
+        if held < 0:
             return None
         try:
             method = str(b[HEADER_SIZE:end], "utf-8")
@@ -197,12 +195,13 @@ class Calls:
         with self.lock:
             if self._refuses or how is None or number in self._in or len(self._in) >= self._max_calls:
                 return None
+            if self.hold(held) is not None:
+                return None
             self.called = True
             served = self._in[number] = Served(number, method, route, how, 0, None)
             self._enter(served)
-            self._held += held
         served.held = held
-        served.value = value
+        served.value = bytes(b[end:])
         return served
 
     def _answered(self, f: Frame, m: Message) -> None:
@@ -333,18 +332,22 @@ class Calls:
             tally.took(perf_counter() - served.since)
         return True
 
-    @property
-    def held(self) -> int:
-        """Bytes of values that came and that no user has taken."""
-        return self._held
-
-    def running(self) -> list[Served]:
-        """The calls of the other side that have no answer yet. The lock is held."""
-        return list(self._in.values())
-
-    def open_streams(self) -> list[StreamEnd]:
-        """The streams of this side that are not over. The lock is held."""
-        return [end for end in self._out.values() if isinstance(end, StreamEnd)]
+    def counts(self, opened: Counter[str]) -> dict[str, Any]:
+        """What the stats of a connection say of its calls. Those that run are added to opened, by method."""
+        with self.lock:
+            inside = list(self._in.values())
+            opened.update(served.method for served in inside)
+            streams = [served.stream for served in inside if served.stream is not None]
+            streams += [end for end in self._out.values() if isinstance(end, StreamEnd)]
+            return {
+                "dialed": self._dialer,
+                "calls": self.begun,
+                "failed": self.failed,
+                "open": len(inside),
+                "streams": len(streams),
+                "blocked": sum(end.writer is not None and not end.writable for end in streams),
+                "queued": self._held,
+            }
 
     def _refused(self, f: Frame, route: Any, held: int) -> Error | None:
         """Why a call can't even begin. The lock is held."""
@@ -544,7 +547,6 @@ class Calls:
     def fail(self, served: Served, error: Error) -> None:
         """Answers a call that has failed."""
         header, trailer = self._blocks(served)
-        frame = error_frame(served.number, error, header, trailer, self.session.send_limits.message)
         with self.lock:
             self._held -= served.held
             if served.stream is not None:
@@ -555,11 +557,8 @@ class Calls:
                 )
                 if served.stream.overrun is not None:
                     error = served.stream.overrun
-                    frame = error_frame(
-                        served.number, served.stream.overrun, header, trailer, self.session.send_limits.message
-                    )
             if self._leave(served, error.code or Code.UNKNOWN):
-                self.session.send(frame)
+                self.session.send(error_frame(served.number, error, header, trailer, self.session.send_limits.message))
 
     def _end(self, served: Served, flags: int) -> bytes:
         if served.header is None and served.trailer is None:

@@ -43,7 +43,7 @@ class Methods:
     def __init__(self) -> None:
         self._methods: dict[str, Method] = {
             "standpipe.describe": Method("standpipe.describe", self._describe),
-            "standpipe.stats": Method("standpipe.stats", self._stats, Policy.myself() | superuser()),
+            "standpipe.stats": Method("standpipe.stats", self.stats, Policy.myself() | superuser()),
         }
         self.census = Census()
         self._docs: dict[str, str] = {}
@@ -98,10 +98,6 @@ class Methods:
         """What the server has done and has to do: its connections, its methods, and what they cost, as
         spec/stats.schema.json says it. ``standpipe top`` shows it, and peers may ask by the method standpipe.stats.
         """
-        found: dict[str, Any] = self._stats()
-        return found
-
-    def _stats(self) -> Any:
         asker, _ = context.get((None, None))
         own = [(name, m.streams) for name, m in list(self._methods.items()) if not name.startswith("standpipe.")]
         return self.census.stats(own, asker)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
@@ -126,11 +127,7 @@ class Census:
         opened: Counter[str] = Counter()
         with self._lock:
             self._settle()
-            sums = _Sums()
-            sums.sent, sums.received = self._gone.sent, self._gone.received
-            sums.refused += self._gone.refused
-            for name, tally in self._gone.tallies.items():
-                sums.tallies.setdefault(name, Tally()).add(tally)
+            sums = deepcopy(self._gone)
             for peer in (*self._members, *self._leaving):
                 sums.add(peer)
             connections = [
@@ -156,23 +153,14 @@ class Census:
 
 
 def _connection(peer: Any, opened: Counter[str]) -> dict[str, Any]:
-    identity, session, calls = peer.identity, peer.session, peer.calls
-    with calls.lock:
-        inside = calls.running()
-        opened.update(served.method for served in inside)
-        streams = [s.stream for s in inside if s.stream is not None] + calls.open_streams()
-        blocked = sum(e.writer is not None and not e.writable for e in streams)
-        counts = {"calls": calls.begun, "failed": calls.failed, "open": len(inside), "queued": calls.held}
+    identity, session = peer.identity, peer.session
     made, lent = session.maker.sums() if session.maker is not None else (0, 0)
     return {
-        "dialed": calls.dialed,
         "user": identity.user,
         "pid": identity.pid,
         "who": str(identity),
         "program": _program(identity.pid),
-        **counts,
-        "streams": len(streams),
-        "blocked": blocked,
+        **peer.calls.counts(opened),
         "sent": session.sent + session.carried,
         "received": session.received,
         "made": made,
