@@ -146,6 +146,7 @@ python-windows: python-venv
 	@PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows --get
 
 .PHONY: test-windows
+test-windows: AT_ONCE := 2
 test-windows: wine witnesses python-venv ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
 	PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows -q --durations=5

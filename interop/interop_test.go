@@ -176,6 +176,7 @@ func TestInterop(t *testing.T) {
 			plain = append(plain, name)
 		}
 	}
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir()) // names of this test's own, where the system goes by that
 	for _, server := range languages() {
 		for _, client := range languages() {
 			t.Run(fmt.Sprintf("%s serves %s", server.name, client.name), func(t *testing.T) {
@@ -184,7 +185,7 @@ func TestInterop(t *testing.T) {
 				if server.name == client.name && testing.Short() {
 					t.Skip("-short: the same language on both sides")
 				}
-				t.Setenv("XDG_RUNTIME_DIR", t.TempDir()) // names of this test's own, where the system goes by that
+				t.Parallel() // mostly they wait
 				t.Run("together", func(t *testing.T) { together(t, server, client, plain) })
 				t.Run("drain", func(t *testing.T) { drained(t, server, client) })
 				t.Run("killed-server", func(t *testing.T) { serverKilled(t, server, client) })

@@ -7,8 +7,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -64,7 +62,7 @@ type Channel struct {
 	piecesSent uint32        // of who holds it: buffers that have begun
 
 	sent    atomic.Uint32 // messages
-	closing sync.Once
+	closing atomic.Bool
 	over    chan struct{}     // closed by Close
 	reaped  bool              // all memory is given up; r.mu guards it
 	lim     atomic.Uint64     // see limit: message above, buffers below
@@ -316,7 +314,7 @@ func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 	switch {
 	case ch.r.err != nil:
 		return nil, ch.r.err
-	case ch.reaped:
+	case ch.reaped, ch.r.last.Load():
 		return nil, net.ErrClosed
 	}
 	memory = ch.r.message(m)
@@ -325,11 +323,10 @@ func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 		return memory, nil
 	case ErrInterrupted:
 		ch.r.err = nil
+		if ch.r.last.Load() { // drain goes on
+			return nil, net.ErrClosed
+		}
 		return nil, ErrInterrupted
-	}
-	if ch.r.last.Load() && errors.Is(ch.r.err, os.ErrDeadlineExceeded) {
-		ch.r.err = nil // drain goes on
-		return nil, net.ErrClosed
 	}
 	if errors.Is(ch.r.err, net.ErrClosed) { // perhaps the writer has closed, since the peer lied to it
 		ch.r.err = ch.w.blame(ch.r.err)
@@ -362,14 +359,20 @@ func (ch *Channel) greet() error {
 		ch.fail(ch.r.err)
 		return ch.r.err
 	}
-	ch.keys = peer.keys
-	ch.lim.Store(uint64(min(ch.own.message, peer.maxMessage))<<32 | uint64(min(ch.own.buffers, peer.maxBuffers)))
-	ch.r.lim.shared = ch.sh.agree(ch, peer)
-	close(ch.greeted)
+	ch.hear(peer)
 	if ch.sh.mode == RingOn {
 		ch.sh.makeArea(ch)
 	}
 	return nil
+}
+
+// hear takes the peer's hello, and says whether memory is shared with it.
+func (ch *Channel) hear(peer hello) bool {
+	ch.keys = peer.keys
+	ch.lim.Store(uint64(min(ch.own.message, peer.maxMessage))<<32 | uint64(min(ch.own.buffers, peer.maxBuffers)))
+	ch.r.lim.shared = ch.sh.agree(ch, peer)
+	close(ch.greeted)
+	return ch.r.lim.shared
 }
 
 // Buffered says whether the next Recv has its message already. It must not be called beside Recv.
@@ -413,7 +416,7 @@ func (ch *Channel) fail(err error) {
 	if broken && !e.Remote {
 		ch.w.abort(e.Text)
 	}
-	ch.close(!broken)
+	ch.close(!broken || e.Remote, true)
 }
 
 // Abort tells the peer why, and closes: for packages that build on this one, when the peer breaks their rules.
@@ -425,24 +428,28 @@ func (ch *Channel) Abort(reason string) error {
 // Close ends the connection and everybody who waits, with net.ErrClosed. What was queued is still written, if the peer
 // takes it within a second. (TCP throws away what the peer has not read yet where this side has not read all; Unix sockets
 // and pipes do not.) Further calls do nothing.
-func (ch *Channel) Close() error { return ch.close(false) }
+func (ch *Channel) Close() error { return ch.close(false, false) }
 
-// close: gone, the peer has closed.
-func (ch *Channel) close(gone bool) error {
-	var err error
-	ch.closing.Do(func() {
-		if ring := ch.sh.ring.Load(); ring != nil && gone {
-			ring.End(io.EOF) // who writes may not hear of it
+// close: gone, the peer has closed; reading, the caller has the reader's lock.
+func (ch *Channel) close(gone, reading bool) error {
+	if ch.closing.Swap(true) {
+		if !reading { // who closes may want the lock
+			<-ch.over
 		}
-		ch.w.finish()
-		ch.drain(gone)
-		err = ch.c.Close()
-		if ring := ch.sh.ring.Load(); ring != nil {
-			ring.Close()
-		}
-		close(ch.over)
-		ch.reap()
-	})
+		return nil
+	}
+	ring := ch.sh.ring.Load()
+	if ring != nil && gone {
+		ring.End(io.EOF) // who writes may not hear of it
+	}
+	ch.w.finish()
+	ch.drain(gone, reading)
+	err := ch.c.Close()
+	if ring = ch.sh.ring.Load(); ring != nil {
+		ring.Close()
+	}
+	close(ch.over)
+	ch.reap()
 	return err
 }
 

@@ -48,6 +48,7 @@ type maker struct {
 	freed  chan struct{} // closed when something was given back, or all is over; nil: nobody waits
 	sweep  *time.Timer
 	kept   []*made // whose memory is given up, but not the file
+	area   *made   // for a ring
 }
 
 const (
@@ -189,6 +190,9 @@ func (k *maker) create(size int64, ring bool) (*made, error) {
 		return nil, err
 	}
 	k.last++
+	if ring {
+		k.area = m
+	}
 	return m, nil
 }
 
@@ -309,12 +313,12 @@ func (k *maker) owing() bool {
 }
 
 // revoke takes back what the peer has not taken, and will not: it has closed.
-func (k *maker) revoke(area *made) {
+func (k *maker) revoke() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	list := append(slices.Collect(maps.Values(k.all)), k.kept...)
-	if area != nil {
-		list = append(list, area)
+	if k.area != nil {
+		list = append(list, k.area)
 	}
 	for _, m := range list {
 		if m.file != nil {

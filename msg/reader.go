@@ -30,7 +30,6 @@ type reader struct {
 	greeted bool
 	stop    atomic.Bool // Interrupt
 	last    atomic.Bool // the Channel closes: nothing is waited for any more
-	torn    bool        // a frame was read in part
 	err     error       // final, but for ErrInterrupted
 
 	received atomic.Int64 // bytes of frames and Buffers, see Usage
@@ -142,7 +141,6 @@ func (r *reader) message(m *Message) (memory []byte) {
 	m.Data, m.Buffers = nil, nil
 	for {
 		h, err := r.header()
-		r.torn = err == nil
 		if err != nil {
 			r.err = err
 			return nil
@@ -173,7 +171,6 @@ func (r *reader) message(m *Message) (memory []byte) {
 			r.err = err
 			return nil
 		case h.kind == kindMessage:
-			r.torn = false
 			return memory
 		}
 	}
@@ -362,7 +359,7 @@ var alignment [56]byte
 
 // interrupted says whether err is an interrupt, and ends that.
 func (r *reader) interrupted(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || r.last.Load() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	r.resume()

@@ -275,57 +275,87 @@ func (r *reader) await(segment uint32) error {
 }
 
 const (
-	lastTime = time.Millisecond // for what is on its way when a Channel closes
-	lastWait = 10 * time.Millisecond
+	lastTime  = time.Millisecond // for what is on its way when a Channel closes
+	lastQuiet = 2                // so many times in a row, since whoever reads may not have had a processor meanwhile
+	lastHello = 10 * time.Millisecond
 )
 
 // drain reads what has come and was not received, before a Channel closes, for the sake of the handles: the peer may have put them into
-// this process; and waits until it has what it was sent. Where the peer has closed, those that this side has put there are taken back instead.
-func (ch *Channel) drain(gone bool) {
+// this process; and waits until it has what it was sent. Where the peer has closed (gone), those that this side has put there are taken
+// back instead. reading: the caller has the reader's lock.
+func (ch *Channel) drain(gone, reading bool) {
+	if s := &ch.sh; byValue && s.line.h != nil && (gone || !reading && ch.drained()) && s.agreed.Load() {
+		s.maker.revoke()
+	}
+}
+
+// drained is the reading part of drain, and says whether the peer has closed.
+func (ch *Channel) drained() (gone bool) {
+	if !ch.takeReading() {
+		return false
+	}
+	defer ch.r.mu.Unlock()
+	if ch.r.err == nil {
+		defer func() { ch.r.err = net.ErrClosed }()
+		ch.last()
+	}
+	e, broken := ch.r.err.(*ProtocolError)
+	return ch.r.err != nil && ch.r.err != ErrInterrupted && (!broken || e.Remote)
+}
+
+// last reads what has come, until nothing has for a while, or an error.
+func (ch *Channel) last() {
 	s := &ch.sh
-	if !byValue || !s.agreed.Load() {
-		return
-	}
-	defer func() {
-		if gone {
-			s.mu.Lock()
-			area := s.mine
-			s.mu.Unlock()
-			s.maker.revoke(area)
-		}
-	}()
-	if gone {
-		return
-	}
-	ch.r.last.Store(true)
-	ch.interrupt() // who receives leaves
-	for start := time.Now(); !ch.r.mu.TryLock(); time.Sleep(lastTime / 10) {
-		if time.Since(start) > lastWait {
+	if !ch.r.greeted { // a server's handles may come right behind its hello
+		peer, ok := ch.r.greet(time.Now().Add(lastTime))
+		if !ok || !ch.hear(peer) {
 			return
 		}
 	}
-	defer ch.r.mu.Unlock()
-	for start := time.Now(); ; ch.r.err = nil {
-		ch.r.resume()
-		stop := time.AfterFunc(lastTime, ch.interrupt)
-		for ch.r.err == nil && !ch.r.torn {
-			var m Message
-			ch.r.message(&m)
-			for _, b := range m.Buffers {
-				b.Release()
-			}
+	quiet := 0
+	for start := time.Now(); s.agreed.Load(); ch.r.err = nil {
+		if ch.lastFrames() {
+			quiet = 0
+		} else if !s.maker.owing() { // the peer takes what was sent out of this process, and it may end after Close
+			quiet++
 		}
-		stop.Stop()
-		// The peer takes what was sent out of this process, and it may end after Close.
-		if ch.r.torn || !errors.Is(ch.r.err, os.ErrDeadlineExceeded) || time.Since(start) > closeTime || !s.maker.owing() {
-			break
+		if ch.r.err != ErrInterrupted || quiet == lastQuiet || time.Since(start) > closeTime {
+			return
 		}
 	}
-	if errors.Is(ch.r.err, os.ErrDeadlineExceeded) {
-		ch.r.err = net.ErrClosed
-	} else if ch.r.err != nil {
-		gone = true
+}
+
+// takeReading makes who receives leave, and takes its place. A Greet is not interrupted: behind a hello that does not come there are no handles.
+func (ch *Channel) takeReading() bool {
+	most, told := lastHello, false
+	for start := time.Now(); !ch.r.mu.TryLock(); time.Sleep(lastTime / 10) {
+		if !told && ch.sh.agreed.Load() {
+			most, told = closeTime, true
+			ch.r.last.Store(true)
+			ch.interrupt()
+		}
+		if time.Since(start) > most {
+			return false
+		}
 	}
+	return true
+}
+
+// lastFrames reads until nothing has come for a while, and says whether something has. Nobody else reads or waits there.
+func (ch *Channel) lastFrames() (some bool) {
+	known, part := ch.sh.taker.known(), len(ch.r.part)
+	ch.r.resume()
+	ch.c.SetReadDeadline(time.Time{}) // beside a ring, too
+	defer time.AfterFunc(lastTime, ch.interrupt).Stop()
+	for ch.r.err == nil {
+		var m Message
+		ch.r.message(&m)
+		some = some || ch.r.err == nil
+		for _, b := range m.Buffers {
+			b.Release()
+		}
+	}
+	return some || known != ch.sh.taker.known() || part != len(ch.r.part)
 }
 
 // end gives up all memory but that of Buffers. Nobody reads or writes any more.
