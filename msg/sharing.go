@@ -278,6 +278,7 @@ const (
 	lastTime  = time.Millisecond // for what is on its way when a Channel closes
 	lastQuiet = 2                // so many times in a row, since whoever reads may not have had a processor meanwhile
 	lastHello = 10 * time.Millisecond
+	lastFlow  = 50 * time.Millisecond // of a peer that sends all the time: it hears of the end, and takes back its handles itself
 )
 
 // drain reads what has come and was not received, before a Channel closes, for the sake of the handles: the peer may have put them into
@@ -314,12 +315,16 @@ func (ch *Channel) last() {
 	}
 	quiet := 0
 	for start := time.Now(); s.agreed.Load(); ch.r.err = nil {
-		if ch.lastFrames() {
+		most := lastFlow
+		switch some, owing := ch.lastFrames(), s.maker.owing(); {
+		case owing: // the peer takes what was sent out of this process, and it may end after Close
+			quiet, most = 0, closeTime
+		case some:
 			quiet = 0
-		} else if !s.maker.owing() { // the peer takes what was sent out of this process, and it may end after Close
+		default:
 			quiet++
 		}
-		if ch.r.err != ErrInterrupted || quiet == lastQuiet || time.Since(start) > closeTime {
+		if ch.r.err != ErrInterrupted || quiet == lastQuiet || time.Since(start) > most {
 			return
 		}
 	}
