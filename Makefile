@@ -8,9 +8,11 @@ BIN       := .build/bin
 WINE      := $(CURDIR)/tools/wine-run
 WINE_DIR  := $(abspath $(or $(WINE_HOME),.wine))
 VET       := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/arm64 freebsd/amd64
-# One package after the other, since some of them measure; and the worst that one may take, by which a hang is found.
+# One package after the other, since some of them measure, but where figures mean nothing anyway; and the worst that one may take, by which
+# a hang is found.
 TIMEOUT   ?= 10m
 AT_ONCE   := 1
+test-race test-windows: AT_ONCE := 2
 TEST       = go test -count=1 -p $(AT_ONCE) -timeout $(TIMEOUT)
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
@@ -107,7 +109,6 @@ floor: ## how far a call is from the floor, the same bytes over a bare socket; f
 	STANDPIPE_FLOOR=1 go test -count=1 -timeout $(TIMEOUT) -run '^TestFloor$$' -v ./rpc
 
 .PHONY: test-race
-test-race: AT_ONCE := 2
 test-race: python-venv ## the same with the race detector (needs cgo: gcc), but for Python, shells, and rules of the house
 	STANDPIPE_PYTHON="$(STANDPIPE_PYTHON)" PYTHONPATH=$(CURDIR)/python/src CGO_ENABLED=1 $(TEST) -race \
 		-skip '^TestInterop$$/python|^TestCompletion|^TestArch|^TestAPI' $(PACKAGES)
@@ -146,7 +147,6 @@ python-windows: python-venv
 	@PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows --get
 
 .PHONY: test-windows
-test-windows: AT_ONCE := 2
 test-windows: wine witnesses python-venv ## all modules' tests and the demo as Windows programs, under a Wine that it fetches (Linux amd64)
 	@mkdir -p .build
 	PYTHON="$(STANDPIPE_PYTHON)" tools/python-windows -q --durations=5

@@ -366,13 +366,12 @@ func (ch *Channel) greet() error {
 	return nil
 }
 
-// hear takes the peer's hello, and says whether memory is shared with it.
-func (ch *Channel) hear(peer hello) bool {
+// hear takes the peer's hello.
+func (ch *Channel) hear(peer hello) {
 	ch.keys = peer.keys
 	ch.lim.Store(uint64(min(ch.own.message, peer.maxMessage))<<32 | uint64(min(ch.own.buffers, peer.maxBuffers)))
 	ch.r.lim.shared = ch.sh.agree(ch, peer)
 	close(ch.greeted)
-	return ch.r.lim.shared
 }
 
 // Buffered says whether the next Recv has its message already. It must not be called beside Recv.
@@ -412,11 +411,11 @@ func (ch *Channel) interrupt() {
 
 // fail ends the connection after an error of Recv; where the peer is at fault, it is told.
 func (ch *Channel) fail(err error) {
-	e, broken := err.(*ProtocolError)
-	if broken && !e.Remote {
+	e := fault(err)
+	if e != nil {
 		ch.w.abort(e.Text)
 	}
-	ch.close(!broken || e.Remote, true)
+	ch.close(e == nil, true)
 }
 
 // Abort tells the peer why, and closes: for packages that build on this one, when the peer breaks their rules.

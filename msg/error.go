@@ -31,3 +31,11 @@ func (e *ProtocolError) Error() string {
 func protocolError(format string, args ...any) error {
 	return &ProtocolError{Text: fmt.Sprintf(format, args...)}
 }
+
+// fault is what the peer did wrong, and nil for any other error.
+func fault(err error) *ProtocolError {
+	if e, ok := err.(*ProtocolError); ok && !e.Remote {
+		return e
+	}
+	return nil
+}

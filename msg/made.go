@@ -47,8 +47,7 @@ type maker struct {
 	last   uint32
 	freed  chan struct{} // closed when something was given back, or all is over; nil: nobody waits
 	sweep  *time.Timer
-	kept   []*made // whose memory is given up, but not the file
-	area   *made   // for a ring
+	kept   []*made // that have a file still, and memory that is not in all: given up, or the area of a ring
 }
 
 const (
@@ -190,8 +189,8 @@ func (k *maker) create(size int64, ring bool) (*made, error) {
 		return nil, err
 	}
 	k.last++
-	if ring {
-		k.area = m
+	if ring && m.file != nil {
+		k.kept = append(k.kept, m)
 	}
 	return m, nil
 }
@@ -316,11 +315,7 @@ func (k *maker) owing() bool {
 func (k *maker) revoke() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	list := append(slices.Collect(maps.Values(k.all)), k.kept...)
-	if k.area != nil {
-		list = append(list, k.area)
-	}
-	for _, m := range list {
+	for _, m := range append(slices.Collect(maps.Values(k.all)), k.kept...) {
 		if m.file != nil {
 			k.ch.sh.line.h.RevokeHandle(m.value, m.file)
 		}

@@ -300,8 +300,7 @@ func (ch *Channel) drained() (gone bool) {
 		defer func() { ch.r.err = net.ErrClosed }()
 		ch.last()
 	}
-	e, broken := ch.r.err.(*ProtocolError)
-	return ch.r.err != nil && ch.r.err != ErrInterrupted && (!broken || e.Remote)
+	return ch.r.err != nil && ch.r.err != ErrInterrupted && fault(ch.r.err) == nil
 }
 
 // last reads what has come, until nothing has for a while, or an error.
@@ -309,9 +308,10 @@ func (ch *Channel) last() {
 	s := &ch.sh
 	if !ch.r.greeted { // a server's handles may come right behind its hello
 		peer, ok := ch.r.greet(time.Now().Add(lastTime))
-		if !ok || !ch.hear(peer) {
+		if !ok {
 			return
 		}
+		ch.hear(peer)
 	}
 	quiet := 0
 	for start := time.Now(); s.agreed.Load(); ch.r.err = nil {
@@ -332,12 +332,17 @@ func (ch *Channel) last() {
 
 // takeReading makes who receives leave, and takes its place. A Greet is not interrupted: behind a hello that does not come there are no handles.
 func (ch *Channel) takeReading() bool {
-	most, told := lastHello, false
+	most, greeted := lastHello, ch.greeted
 	for start := time.Now(); !ch.r.mu.TryLock(); time.Sleep(lastTime / 10) {
-		if !told && ch.sh.agreed.Load() {
-			most, told = closeTime, true
+		select {
+		case <-greeted:
+			if !ch.sh.agreed.Load() {
+				return false
+			}
+			most, greeted = closeTime, nil
 			ch.r.last.Store(true)
 			ch.interrupt()
+		default:
 		}
 		if time.Since(start) > most {
 			return false
