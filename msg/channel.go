@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -314,7 +315,7 @@ func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 	switch {
 	case ch.r.err != nil:
 		return nil, ch.r.err
-	case ch.reaped, ch.r.last.Load():
+	case ch.reaped, ch.r.leaving.Load():
 		return nil, net.ErrClosed
 	}
 	memory = ch.r.message(m)
@@ -323,7 +324,7 @@ func (ch *Channel) recvInto(m *Message) (memory []byte, err error) {
 		return memory, nil
 	case ErrInterrupted:
 		ch.r.err = nil
-		if ch.r.last.Load() { // drain goes on
+		if ch.r.leaving.Load() { // drain goes on
 			return nil, net.ErrClosed
 		}
 		return nil, ErrInterrupted
@@ -375,7 +376,13 @@ func (ch *Channel) hear(peer hello) {
 }
 
 // Buffered says whether the next Recv has its message already. It must not be called beside Recv.
-func (ch *Channel) Buffered() bool { return ch.r.ready() }
+func (ch *Channel) Buffered() bool {
+	if !ch.r.mu.TryLock() { // Close has it
+		return false
+	}
+	defer ch.leave()
+	return ch.r.ready()
+}
 
 // Queue is SendData that leaves the writing to the next Send or Flush, where it can: for who answers several messages that
 // came together.
@@ -411,26 +418,33 @@ func (ch *Channel) interrupt() {
 
 // fail ends the connection after an error of Recv; where the peer is at fault, it is told.
 func (ch *Channel) fail(err error) {
-	e := fault(err)
-	if e != nil {
+	if e := fault(err); e != nil {
 		ch.w.abort(e.Text)
+		ch.close(wrong, true)
+	} else {
+		ch.close(gone, true)
 	}
-	ch.close(e == nil, true)
 }
 
 // Abort tells the peer why, and closes: for packages that build on this one, when the peer breaks their rules.
 func (ch *Channel) Abort(reason string) error {
+	reading := ch.leavesHandles() && !ch.closing.Load() && ch.takeReading()
+	if reading {
+		ch.r.keepLent()
+		ch.r.err = cmp.Or(ch.r.err, net.ErrClosed)
+		defer ch.leave()
+	}
 	ch.w.abort(reason)
-	return ch.Close()
+	return ch.close(wrong, reading)
 }
 
 // Close ends the connection and everybody who waits, with net.ErrClosed. What was queued is still written, if the peer
 // takes it within a second. (TCP throws away what the peer has not read yet where this side has not read all; Unix sockets
 // and pipes do not.) Further calls do nothing.
-func (ch *Channel) Close() error { return ch.close(false, false) }
+func (ch *Channel) Close() error { return ch.close(unknown, false) }
 
-// close: gone, the peer has closed; reading, the caller has the reader's lock.
-func (ch *Channel) close(gone, reading bool) error {
+// close: reading, the caller has the reader's lock.
+func (ch *Channel) close(e ending, reading bool) error {
 	if ch.closing.Swap(true) {
 		if !reading { // who closes may want the lock
 			<-ch.over
@@ -438,11 +452,11 @@ func (ch *Channel) close(gone, reading bool) error {
 		return nil
 	}
 	ring := ch.sh.ring.Load()
-	if ring != nil && gone {
+	if ring != nil && e == gone {
 		ring.End(io.EOF) // who writes may not hear of it
 	}
 	ch.w.finish()
-	ch.drain(gone, reading)
+	ch.drain(e, reading)
 	err := ch.c.Close()
 	if ring = ch.sh.ring.Load(); ring != nil {
 		ring.Close()

@@ -15,11 +15,11 @@ import (
 
 // line is the connection: bytes, and the memory that comes with them.
 type line struct {
-	c     net.Conn
-	h     handler    // nil: no memory can be handed over
-	files []*os.File // that came, and that no segment frame has explained yet: of who reads
-	bells bells
-	last  atomic.Int64 // when announcements are given up, in nanoseconds since 1970: the Channel closes; 0: never
+	c      net.Conn
+	h      handler    // nil: no memory can be handed over
+	files  []*os.File // that came, and that no segment frame has explained yet: of who reads
+	bells  bells
+	giveUp atomic.Int64 // when announcements are given up, in nanoseconds since 1970: the Channel closes; 0: never
 }
 
 // handler is a connection that hands memory over, as a *standpipe.Conn.
@@ -201,7 +201,7 @@ func (l *line) announce(a announcement) (err error) {
 		}
 		now := time.Now().UnixNano()
 		until := now + int64(bellTime)
-		if last := l.last.Load(); last != 0 {
+		if last := l.giveUp.Load(); last != 0 {
 			if now >= last {
 				return err // the deadline is Close's
 			}

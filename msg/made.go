@@ -172,6 +172,9 @@ func (k *maker) get(n int) (*made, <-chan struct{}, error) {
 
 // create makes a segment, and tells the peer of it. The lock is held.
 func (k *maker) create(size int64, ring bool) (*made, error) {
+	if k.ch.w.ended() { // settle may have been here
+		return nil, net.ErrClosed
+	}
 	s, err := mem.Create(size)
 	if err != nil {
 		return nil, err
@@ -311,12 +314,22 @@ func (k *maker) owing() bool {
 	return false
 }
 
-// revoke takes back what the peer has not taken, and will not: it has closed.
-func (k *maker) revoke() {
+// lent says whether there is something that the peer has perhaps not taken.
+func (k *maker) lent() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, m := range append(slices.Collect(maps.Values(k.all)), k.kept...) {
-		if m.file != nil {
+	return slices.ContainsFunc(k.handed(), func(m *made) bool { return m.file != nil })
+}
+
+func (k *maker) handed() []*made { return append(slices.Collect(maps.Values(k.all)), k.kept...) }
+
+// settle waits until nobody hands over anything any more, the writer having ended, and takes back what the peer has not taken where that
+// takes nothing any more.
+func (k *maker) settle(revoke bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, m := range k.handed() {
+		if revoke && m.file != nil {
 			k.ch.sh.line.h.RevokeHandle(m.value, m.file)
 		}
 	}

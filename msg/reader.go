@@ -29,7 +29,7 @@ type reader struct {
 	bulk    bool // the last message was a large one: perhaps the next one is, too, and need not go through buf
 	greeted bool
 	stop    atomic.Bool // Interrupt
-	last    atomic.Bool // the Channel closes: nothing is waited for any more
+	leaving atomic.Bool // the Channel closes: whoever receives goes, and an interrupt counts at once
 	err     error       // final, but for ErrInterrupted
 
 	received atomic.Int64 // bytes of frames and Buffers, see Usage
@@ -61,6 +61,9 @@ func (r *reader) init(sh *sharing, lim limits, err error) {
 // read reads from where the stream is.
 func (r *reader) read(p []byte) (int, error) {
 	if r.ring != nil {
+		if r.leaving.Load() && r.stop.Load() { // the ring gives what there is first, and the peer may see to it that there is something always
+			return 0, os.ErrDeadlineExceeded
+		}
 		n, err := r.ring.Read(p)
 		return n, broken(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -235,5 +236,100 @@ func TestSentWhileClosing(t *testing.T) {
 	}
 	if buffer.m.made.mem.Bytes() != nil {
 		t.Error("its memory is there still")
+	}
+}
+
+// Where the peer has closed, the connection is still there after a Send that finds so: what the peer said last is to be received, and, on
+// Windows, what it has not taken is to be taken back.
+func TestPeerGoneInRing(t *testing.T) {
+	a, b := sharers(t, &Config{Ring: RingOn})
+	if err := b.SendData(t.Context(), []byte("behind b's area")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		a.w.mu.Lock()
+		gone := a.w.ring != nil
+		a.w.mu.Unlock()
+		if gone {
+			break
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("the stream has not gone to the ring")
+		}
+	}
+	a.sh.ring.Load().End(io.EOF)
+	if err := a.SendData(t.Context(), []byte("hello")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Error(err)
+	}
+	if err := a.c.SetReadDeadline(time.Time{}); err != nil {
+		t.Error("the connection is closed: ", err)
+	}
+}
+
+// Buffered does not look while Close reads what is left.
+func TestBufferedBesideClose(t *testing.T) {
+	a, b := sharers(t, nil)
+	for range 2 {
+		if err := a.Queue([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Flush()
+	if _, err := b.Recv(); err != nil || !b.Buffered() {
+		t.Fatal(err)
+	}
+	b.r.mu.Lock()
+	if b.Buffered() {
+		t.Error("it looked")
+	}
+	b.leave()
+}
+
+// inRing are sharers whose streams have gone to the ring.
+func inRing(t *testing.T) (a, b *Channel) {
+	t.Helper()
+	a, b = sharers(t, &Config{Ring: RingOn})
+	for i := 0; a.r.ring == nil || b.r.ring == nil; i++ {
+		if i == 1000 {
+			t.Fatal("no ring")
+		}
+		for _, ch := range []*Channel{a, b} {
+			if err := ch.Send(Message{Data: []byte("more")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, ch := range []*Channel{a, b} {
+			if _, err := ch.Recv(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return a, b
+}
+
+// When a Channel closes, an interrupt ends reading also where the ring has something: its peer may see to it that there is something always.
+func TestInterruptOfLastReading(t *testing.T) {
+	a, b := inRing(t)
+	for range 3 {
+		if err := a.Send(Message{Data: make([]byte, mostLent)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.interrupt()
+	if m, err := b.Recv(); len(m.Data) != mostLent || err != nil { // an interrupt is for who waits
+		t.Fatal(len(m.Data), err)
+	}
+	b.r.mu.Lock()
+	defer b.leave()
+	b.r.leaving.Store(true)
+	var m Message
+	for range 2 {
+		b.r.message(&m)
+	}
+	if b.r.err != ErrInterrupted {
+		t.Error(len(m.Data), b.r.err)
 	}
 }

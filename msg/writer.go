@@ -155,9 +155,7 @@ func (w *writer) try(queue bool, h header, parts [][]byte) (done bool, err error
 	switch {
 	case err != nil:
 		w.err = broken(err)
-		w.mu.Unlock()
-		w.line.c.Close()
-		return true, w.err
+		return true, w.end()
 	case done && queue && w.unseen < mostQueued:
 		w.unseen++
 		w.mu.Unlock()
@@ -410,7 +408,7 @@ func (w *writer) finish() {
 	}
 	if w.besides && w.err == nil { // segments that what was sent refers to
 		last := time.Now().Add(closeTime)
-		w.line.last.Store(last.UnixNano())
+		w.line.giveUp.Store(last.UnixNano())
 		w.line.SetWriteDeadline(last)
 		for w.besides {
 			w.cond.Wait()
@@ -426,6 +424,13 @@ func (w *writer) finish() {
 	w.files = nil
 	w.cond.Broadcast()
 	w.mu.Unlock()
+}
+
+// ended says whether nothing can be sent any more.
+func (w *writer) ended() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed || w.err != nil
 }
 
 // left says, after the Channel was closed, whether nobody writes any more; whoever does ends by reap.
