@@ -13,7 +13,7 @@ import pytest
 
 import standpipe
 from standpipe import Buffer, Code, Error, aio, current
-from standpipe.aio._conn import AsyncConn
+from standpipe.aio._conn import AsyncConn, pipe
 
 ended: list[str] = []
 
@@ -270,3 +270,17 @@ async def test_serve(name: str) -> None:
     await peer.close()
     with pytest.raises(standpipe.NoServerError):
         await aio.dial(name)
+
+
+def test_new_buffer_before_the_hello() -> None:
+    async def main() -> None:
+        async with aio.Server() as server:
+            a, b = await pipe()
+            peer = server.attach(b)
+            with pytest.raises(TimeoutError, match="hello"):
+                await peer.new_buffer(100, timeout=0.05)
+            await a.send([b"standpipe 1\nmax-message: 65536\nmax-buffers: 1000\ncodecs: msgpack\n\n"])
+            assert len(await peer.new_buffer(100, timeout=10)) == 100
+            a.close()
+
+    asyncio.run(main())

@@ -297,3 +297,13 @@ def test_the_peer_closes_first(connect: Connect) -> None:
     with pytest.raises(Error):
         peer.call("same", mine)
     eventually(lambda: peer.closed, "it is closed", lambda: peer.error)
+
+
+def test_before_the_hello(server: Server) -> None:
+    """What may be sent is known by the hello: a buffer waits for that, and is not too large because it has not come."""
+    a, b = standpipe.pipe()
+    with a, server.attach(b) as peer:
+        with pytest.raises(TimeoutError, match="hello"):
+            peer.new_buffer(100, timeout=0.05)
+        a.send([b"standpipe 1\nmax-message: 65536\nmax-buffers: 1000\ncodecs: msgpack\n\n"])
+        assert len(peer.new_buffer(100, timeout=10)) == 100

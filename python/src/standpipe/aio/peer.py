@@ -253,6 +253,7 @@ class Peer:
             _log.warning("the connection of %s died: %s", self.identity, error)
             if not error.remote:
                 self.session.abort(error.text)
+        self.session.over(error)
         self.calls.end(self.unavailable())
         if self.server is not None:
             self.server.census.leave(self)
@@ -426,8 +427,7 @@ class Peer:
             except BlockingIOError:
                 pass
             if deadline is not None and monotonic() >= deadline:
-                assert self.session.maker is not None
-                raise self.session.maker.exhausted(size)
+                raise self.session.exhausted(size)
             pause = min(2 * pause, 0.02)
             await asyncio.sleep(pause)
 

@@ -177,17 +177,31 @@ class Maker:
             f" {total[HERE]} in {count[HERE]} buffers are here, not sent and not released"
         )
 
+    def take_back(self) -> None:
+        """The peer has closed, or takes nothing any more: what it has not taken is not left in its process."""
+        with self._lock:
+            self._on = False
+            for value in self._handed():
+                self._memory.revoke(value)
+
+    def _handed(self) -> list[int]:
+        """The values of what the peer has perhaps not taken, which are forgotten here."""
+        values, self._kept = self._kept, []
+        for made in self._all.values():
+            if made.value:
+                values.append(made.value)
+                made.value = 0
+        return values
+
     def end(self) -> None:
         """Gives up all segments but those that somebody looks at: those end with the look."""
         with self._lock:
             self._closed = True
             self._settle()
+            for value in self._handed():
+                self._memory.taken(value)  # or never will be: the connection has gone
             for made in self._all.values():
-                if made.value:
-                    self._kept.append(made.value)
                 if not made.window.live:
                     made.window.close()
-            while self._kept:
-                self._memory.revoke(self._kept.pop())
             self._all.clear()
             self._free.clear()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from ..error import ClosedError
 from .buffer import Buffer
 from .error import EndOfStream, ProtocolError, TooLargeError
 from .frame import (
@@ -385,9 +386,11 @@ class Session:
         return made
 
     def new_buffer(self, n: int) -> Buffer:
-        """Memory for n bytes to be sent. BlockingIOError where all that may be shared is in use. TooLargeError where it
-        never could be.
+        """Memory for n bytes to be sent. BlockingIOError where all that may be shared is in use, or the peer's hello
+        has not come. TooLargeError where it never could be.
         """
+        if self.peer is None:
+            raise BlockingIOError("the peer's hello has not come, which says what it takes")
         most = self.send_limits.buffers
         if not 0 <= n <= most:
             raise TooLargeError(f"a buffer of {n} bytes, where at most {most} may be sent at once")
@@ -396,6 +399,12 @@ class Session:
             return Buffer(memoryview(bytearray(n)))
         made, view = got
         return Buffer(view, made, shared=True)
+
+    def exhausted(self, n: int) -> Exception:
+        """The error of who has waited in vain for new_buffer."""
+        if self.maker is None:
+            return TimeoutError("the peer's hello has not come, which says what it takes")
+        return self.maker.exhausted(n)
 
     def _announce(self, frame: bytes, handles: tuple[int, ...]) -> None:
         self.outbox.append(([frame], handles))
@@ -407,6 +416,14 @@ class Session:
     def abort(self, reason: str) -> None:
         """The last frame: why the connection dies."""
         self.outbox.append(([abort_frame(reason)], ()))
+
+    def over(self, error: BaseException) -> None:
+        """The connection has ended by that error, and is open still on this side. A client's process is rid of what the
+        client has not taken. spec/memory.md, 4.10.
+        """
+        own = isinstance(error, ClosedError) or (isinstance(error, ProtocolError) and not error.remote)
+        if self.maker is not None and not own:
+            self.maker.take_back()
 
     def end(self) -> None:
         """Gives up all memory but what somebody looks at. Nobody may receive or send any more."""

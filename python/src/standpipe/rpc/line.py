@@ -140,6 +140,7 @@ class Line:
 
     def _end(self, e: BaseException) -> None:
         """The connection has ended."""
+        self.session.over(e)  # before somebody sees the end, and closes
         self._error = e
         if isinstance(e, ProtocolError):
             _log.warning("the connection of %s died: %s", self._who(), e)

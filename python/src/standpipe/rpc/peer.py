@@ -296,8 +296,7 @@ class Peer(Line):
                     self.channel.start()
                 return b
             if deadline is not None and monotonic() >= deadline:
-                assert self.session.maker is not None
-                raise self.session.maker.exhausted(size)
+                raise self.session.exhausted(size)
             pause = min(2 * pause, 0.02)
             self.wait(lambda: False, lambda _: None, monotonic() + pause)  # releases must be read
 
