@@ -15,6 +15,7 @@ assert sys.platform != "win32"
 
 from . import _unix_identity
 from ._closing import Closing
+from ._spin import LONGEST, Spinner
 from ._unix_path import kind_of
 from .addr import Addr
 from .error import (
@@ -86,6 +87,7 @@ class Endpoint(Closing):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._waker: Waker | None = None  # made when somebody waits
         self._woken = False
+        self._spinner = Spinner()
         self._pid = os.getpid()
         super().__init__()
 
@@ -106,7 +108,9 @@ class Endpoint(Closing):
                 raise ClosedError()
             if len(parts) == 1 and type(parts[0]) is bytes and not handles:  # the usual case, at half the price
                 n = self.sock.send(parts[0], SEND_FLAGS)
-                parts = rest(parts, n) if n != len(parts[0]) else ()
+                if n == len(parts[0]):
+                    return
+                parts = rest(parts, n)
             control = rights(handles, parts)
             for left in batches(parts):
                 while left:
@@ -158,9 +162,10 @@ class Endpoint(Closing):
         if self._waker is None:
             self._waker = Waker()
             self._poll.register(self._waker.fd, select.POLLIN)
-        milliseconds = None if timeout is None else max(0, -int(-min(timeout, _LONGEST) * 1000 // 1))
-        if not self._woken and not self._poll.poll(milliseconds) and (timeout or 0) <= _LONGEST:
-            raise TimeoutError(errno.ETIMEDOUT, "nothing came in time")
+        if not self._woken and not ((timeout is None or timeout > LONGEST) and self._spinner.saw(self._poll.poll)):
+            milliseconds = None if timeout is None else max(0, -int(-min(timeout, _LONGEST) * 1000 // 1))
+            if not self._poll.poll(milliseconds) and (timeout or 0) <= _LONGEST:
+                raise TimeoutError(errno.ETIMEDOUT, "nothing came in time")
         if self._woken:
             with self.in_use():
                 self._woken = False
