@@ -9,7 +9,7 @@ import (
 	"github.com/standpipe/standpipe/internal/ring"
 )
 
-// The ring alone: the same bytes as over the bare socket, without frames, calls or anything else of standpipe's. What standpipe-raw takes beyond it is messages and calls.
+// The ring alone: the same bytes as over the bare socket, without frames, calls or anything else of standpipe's. What standpipe-msg takes beyond it is messages, and standpipe-raw, calls.
 
 func init() {
 	register(contender{name: "ring", group: ours, over: "ring", parts: partLatency + partBulk, shared: "a connection each",

@@ -58,11 +58,11 @@ class Conn:
     def recv_into(self, buffer: memoryview, timeout: float | None = None) -> int:
         """Receive what has come, at least a byte and at most the buffer; 0 at the end of the stream.
 
-        Waits for timeout seconds, 0 being not at all and None for ever, and then raises TimeoutError. On Unix it looks
-        for up to 0.1 ms, while that has paid lately, before it sleeps. Raises Interrupted for a wake(), ClosedError where close() was or is called, and HandlesError where more
-        descriptors came than may wait. Descriptors that came are kept for take_handles(). KeyboardInterrupt
-        while it waits does no harm; in the moment in which bytes are taken, it closes the connection, since
-        they may be lost.
+        Waits for timeout seconds, 0 being not at all and None for ever, and then raises TimeoutError. On Unix
+        it looks for up to 0.1 ms, while that has paid lately, before it sleeps. Raises Interrupted for a wake(),
+        ClosedError where close() was or is called, and HandlesError where more descriptors came than may wait.
+        Descriptors that came are kept for take_handles(). KeyboardInterrupt while it waits does no harm; in the
+        moment in which bytes are taken, it closes the connection, since they may be lost.
         """
         return self._end.recv_into(buffer, timeout)
 
