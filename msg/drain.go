@@ -138,14 +138,16 @@ func (ch *Channel) lastFrames() (some bool) {
 	return some || known != ch.sh.taker.known() || part != len(ch.r.part)
 }
 
-// awaitEnd waits until the peer has closed, and says whether it has. What comes until then is not looked at: the peer may take back what it
-// has handed over.
+// awaitEnd waits until the peer has closed, and says whether it has; after closeTime this side does. What comes until then is not looked at:
+// the peer may take back what it has handed over.
 func (ch *Channel) awaitEnd() bool {
-	ch.c.SetReadDeadline(time.Now().Add(closeTime))
-	for start, b := time.Now(), make([]byte, leastRead); time.Since(start) < closeTime; {
-		if _, err := ch.c.Read(b); err != nil {
-			return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed)
+	defer time.AfterFunc(closeTime, func() { ch.c.Close() }).Stop()
+	for b := make([]byte, leastRead); ; {
+		switch _, err := ch.c.Read(b); {
+		case errors.Is(err, os.ErrDeadlineExceeded): // of an Interrupt
+			ch.c.SetReadDeadline(time.Time{})
+		case err != nil:
+			return !errors.Is(err, net.ErrClosed)
 		}
 	}
-	return false
 }

@@ -141,3 +141,24 @@ func TestNoExportAtEnd(t *testing.T) {
 		t.Errorf("%d segments were handed over: %v", count.n, err)
 	}
 }
+
+// A peer that does not close when it is told that it broke the rules is not waited for without end, whatever it sends.
+func TestAbortOfWhoStays(t *testing.T) {
+	for _, floods := range []bool{false, true} {
+		server, client := withHandles(t, true)
+		if floods {
+			go func() {
+				for {
+					if _, err := client.c.Write(make([]byte, 1<<10)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		within(t, 10*time.Second, "Abort", func() { server.Abort("enough") })
+		if err := server.c.SetReadDeadline(time.Time{}); err == nil {
+			t.Error("the connection is open")
+		}
+		client.Close() // takes what is still on its way
+	}
+}
