@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+
+	"github.com/standpipe/standpipe/internal/mem"
 )
 
 // A Buffer is a piece of memory for bulk data, made by Channel.NewBuffer or received with a Message. It belongs to one
@@ -57,23 +59,8 @@ func (b Buffer) Bytes() []byte {
 // Copy copies p to the beginning of the memory, and returns how much that was, as copy(b.Bytes(), p) does: but so that a receiver who reads soon finds it in the
 // processor's caches. (Go copies 1 MiB and more past those.)
 func (b Buffer) Copy(p []byte) int {
-	to := b.Bytes()
-	if len(p) > mostCached {
-		return copy(to, p)
-	}
-	n := 0
-	for len(p) > 0 && n < len(to) {
-		k := copy(to[n:], p[:min(len(p), copyPiece)])
-		p = p[k:]
-		n += k
-	}
-	return n
+	return mem.Copy(b.Bytes(), p)
 }
-
-const (
-	copyPiece  = 256 << 10
-	mostCached = 2 << 20 // above, it would not stay there
-)
 
 // Len is the size in bytes. It stays what it was when the Buffer is gone.
 func (b Buffer) Len() int { return b.n }

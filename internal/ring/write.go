@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/standpipe/standpipe/internal/mem"
 )
 
 // Write writes all of p, and waits for room. Where it fails, it says how much the peer gets. os.ErrDeadlineExceeded: the write deadline
@@ -103,8 +105,8 @@ func (r *Ring) put(p []byte, free uint64) int {
 }
 
 func copyIn(room, p []byte, at, mask uint64) {
-	k := copy(room[at&mask:mask+1], p)
-	copy(room, p[k:])
+	k := mem.Copy(room[at&mask:mask+1], p)
+	mem.Copy(room, p[k:])
 }
 
 // free is the room that there is. Where nothing is under way, the window is fitted to what comes.
