@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/standpipe/standpipe/internal/mem"
 	"github.com/standpipe/standpipe/internal/ring"
 )
 
@@ -64,7 +65,8 @@ type Channel struct {
 
 	sent    atomic.Uint32 // messages
 	closing atomic.Bool
-	over    chan struct{}     // closed by Close
+	over    chan struct{}     // closed by Close,
+	ended   atomic.Bool       // after this was set
 	reaped  bool              // all memory is given up; r.mu guards it
 	lim     atomic.Uint64     // see limit: message above, buffers below
 	greeted chan struct{}     // closed when the peer's hello is here
@@ -283,7 +285,7 @@ func (ch *Channel) share(b Buffer) *made {
 	}
 	m, _, _ := ch.sh.maker.get(b.Len())
 	if m != nil {
-		copy(m.mem.Bytes(), b.m.view)
+		mem.Copy(m.mem.Bytes(), b.m.view)
 	}
 	return m
 }
@@ -304,6 +306,7 @@ func (ch *Channel) Recv() (Message, error) {
 func (ch *Channel) RecvInto(m *Message) (memory []byte, err error) {
 	ch.r.mu.Lock()
 	memory, err = ch.recvInto(m)
+	ch.r.more = ch.r.ready()
 	ch.leave()
 	return memory, err
 }
@@ -376,13 +379,7 @@ func (ch *Channel) hear(peer hello) {
 }
 
 // Buffered says whether the next Recv has its message already. It must not be called beside Recv.
-func (ch *Channel) Buffered() bool {
-	if !ch.r.mu.TryLock() { // Close has it
-		return false
-	}
-	defer ch.leave()
-	return ch.r.ready()
-}
+func (ch *Channel) Buffered() bool { return ch.r.more }
 
 // Queue is SendData that leaves the writing to the next Send or Flush, where it can: for who answers several messages that
 // came together.
@@ -461,6 +458,7 @@ func (ch *Channel) close(e ending, reading bool) error {
 	if ring = ch.sh.ring.Load(); ring != nil {
 		ring.Close()
 	}
+	ch.ended.Store(true)
 	close(ch.over)
 	ch.reap()
 	return err
@@ -474,9 +472,7 @@ func (ch *Channel) leave() {
 
 // reap gives up all memory when the Channel was closed and nobody uses it any more: whoever is the last to leave does it.
 func (ch *Channel) reap() {
-	select {
-	case <-ch.over:
-	default:
+	if !ch.ended.Load() {
 		return
 	}
 	for done := false; !done; {

@@ -25,6 +25,7 @@ type reader struct {
 	buf     []byte
 	i, j    int  // unread
 	full    bool // the last read filled buf: more comes than it holds
+	more    bool // the next message is in buf; of who receives
 	lean    int  // reads, one after the other, that left most of buf empty
 	bulk    bool // the last message was a large one: perhaps the next one is, too, and need not go through buf
 	greeted bool
