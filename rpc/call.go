@@ -30,6 +30,8 @@ type call struct {
 	number uint32
 	stream *stream // a stream's; the rest is a unary call's
 
+	values          idle   // of the last call in this memory
+	buf             []byte // memory for the open frame
 	wantMeta        bool
 	header, trailer Metadata
 	small           []byte       // memory for a small answer
@@ -88,9 +90,9 @@ func (o *outgoing) wake() {
 	}
 }
 
-// begin finds a number for a call of which n bytes are to be sent; a stream gets its stream. Where the other side runs as many
-// calls as it wants to, it waits.
-func (o *outgoing) begin(ctx context.Context, n int, stream, wantMeta bool) (c *call, quick bool, err error) {
+// begin finds a number for c, of which n bytes are to be sent; a stream gets its stream. Where the other side runs as many
+// calls as it wants to, it waits. Where it fails, c is the caller's still.
+func (o *outgoing) begin(ctx context.Context, c *call, n int, stream bool) (quick bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.err == nil && o.open >= o.limit {
@@ -104,13 +106,12 @@ func (o *outgoing) begin(ctx context.Context, n int, stream, wantMeta bool) (c *
 		case <-ctx.Done():
 			o.mu.Lock()
 			o.leave(turn)
-			return nil, false, contextError(ctx)
+			return false, contextError(ctx)
 		}
 	}
 	if o.err != nil {
-		return nil, false, o.err
+		return false, o.err
 	}
-	c = calls.Get().(*call)
 	place := uint32(len(o.slots))
 	if n := len(o.unused); n > 0 {
 		place, o.unused = o.unused[n-1], o.unused[:n-1]
@@ -119,7 +120,7 @@ func (o *outgoing) begin(ctx context.Context, n int, stream, wantMeta bool) (c *
 		o.slots = append(o.slots, c)
 	}
 	o.open++
-	c.number, c.wantMeta = o.first+2*place, wantMeta // a hostile peer may answer before it was asked
+	c.number = o.first + 2*place // a hostile peer may answer before it was asked
 	if stream {
 		c.stream = newStream(o.p, c.number, true, o.window)
 		c.stream.sending = 1 // the open frame
@@ -127,7 +128,7 @@ func (o *outgoing) begin(ctx context.Context, n int, stream, wantMeta bool) (c *
 		o.p.waiting.Add(1)
 	}
 	c.mark, quick = o.p.quick(n)
-	return c, quick, nil
+	return quick, nil
 }
 
 // leave takes a waiter out; where its turn had come, the next one has it.
@@ -288,11 +289,17 @@ func (o *outgoing) abandon(c *call) bool {
 	return true
 }
 
-// recycle gives c back to the pool; its token must have been taken, or never been there.
+// recycle gives c back to the pool, unless it is nil; its token must have been taken, or never been there.
 func (c *call) recycle() {
+	if c == nil {
+		return
+	}
 	msg.Free(c.data)
 	releaseAll(c.beside)
-	*c = call{ready: c.ready, small: c.small}
+	if cap(c.buf) > mostKept {
+		c.buf = nil
+	}
+	*c = call{ready: c.ready, small: c.small, buf: c.buf, values: c.values}
 	calls.Put(c)
 }
 
@@ -304,23 +311,24 @@ func (c *call) recycle() {
 //	        <── answer <── read <── close frame ────  reply
 //	    decode
 
-// do makes a unary call. b is the whole open frame, but for its number and for the rest of the value, which is tail; both may be
-// used again when do returns. The answer is in the call that it returns, to be recycled.
-func (p *Peer) do(ctx context.Context, b, tail []byte, beside []msg.Buffer, wantMeta bool) (*call, error) {
+// do makes the unary call c. b is the whole open frame, in c's memory, but for its number and for the rest of the value, which is tail, and
+// may be used again when do returns. What it returns is c, with the answer, or nil where c is still waited for.
+func (p *Peer) do(ctx context.Context, c *call, b, tail []byte, beside []msg.Buffer) (*call, error) {
 	n := len(b) + len(tail)
-	if err := p.fits(ctx, n, beside); err != nil {
-		return nil, err
+	err := p.fits(ctx, n, beside)
+	quick := false
+	if err == nil {
+		quick, err = p.out.begin(ctx, c, n, false)
 	}
-	c, quick, err := p.out.begin(ctx, n, false, wantMeta)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	binary.LittleEndian.PutUint32(b, c.number)
 	switch { // errors end the connection, which ends the call
 	case len(beside) > 0:
 		if err := unsendable(ctx, p.ch.SendBuffers(ctx, beside, b, tail)); err != nil {
 			p.out.unsent(c)
-			return nil, err
+			return c, err
 		}
 	case quick:
 		p.sendQuick(b, tail)
@@ -335,9 +343,7 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, beside []msg.Buffer, want
 		<-c.ready // the answer came at the same time: it counts
 	}
 	if c.err != nil {
-		err := c.err
-		c.recycle()
-		return nil, err
+		return c, c.err
 	}
 	return c, nil
 }
@@ -346,14 +352,12 @@ func (p *Peer) do(ctx context.Context, b, tail []byte, beside []msg.Buffer, want
 func (o *outgoing) unsent(c *call) {
 	if !o.p.out.abandon(c) {
 		<-c.ready // the connection has ended
-		c.recycle()
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.at(c.number) == c {
 		o.remove(c)
-		c.recycle()
 	}
 }
 

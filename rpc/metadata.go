@@ -22,6 +22,9 @@ const (
 
 // check refuses what can't travel.
 func (md Metadata) check() error {
+	if len(md) == 0 {
+		return nil
+	}
 	size, count := 0, 0
 	for k, values := range md {
 		if !validMetaKey(k) {

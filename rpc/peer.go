@@ -128,10 +128,12 @@ type Peer struct {
 	in   incoming
 	turn turn
 	// Of who has the turn:
-	got  msg.Message
-	more bool  // the next frame is here
-	woke bool  // an answer has woken one of several callers
-	own  *call // the one that who has the turn waits for; nil: there is none, or it has been answered
+	got   msg.Message
+	more  bool    // the next frame is here
+	woke  bool    // an answer has woken one of several callers
+	own   *call   // the one that who has the turn waits for; nil: there is none, or it has been answered
+	last  *route  // that was called
+	spare *served // for the next call
 }
 
 func newPeer(c net.Conn, o options, dialer bool) *Peer {

@@ -54,10 +54,22 @@ type served struct {
 	tail   []byte // and may have the rest of it elsewhere
 	beside []msg.Buffer
 
-	start func() // serve, made once
+	values idle   // of the last call in this memory
+	start  func() // serves in a goroutine of its own; made once
 }
 
 var serveds = sync.Pool{New: func() any { return &served{} }}
+
+func newServed() *served {
+	c := serveds.Get().(*served)
+	if c.start == nil {
+		c.start = func() {
+			c.serve()
+			serveds.Put(c)
+		}
+	}
+	return c
+}
 
 // table is the calls by their numbers. A well-behaved peer uses low ones again and again: those have places; for the rest there is a map.
 type table struct {
@@ -215,7 +227,12 @@ func (p *Peer) drain() {
 
 // open takes a call of the other side. It runs in a goroutine of its own, or is returned, to be run by the reader.
 func (p *Peer) open(f *frame, m packet) (run *served, err error) {
-	how := p.o.server.lookup(f.method)
+	how := p.last
+	if how == nil || how.name != string(f.method) {
+		if how = p.o.server.lookup(f.method); how != nil {
+			p.last = how
+		}
+	}
 	if !p.called.Load() {
 		p.called.Store(true)
 	}
@@ -240,9 +257,9 @@ func (p *Peer) open(f *frame, m packet) (run *served, err error) {
 		}()
 		return nil, nil
 	}
-	c := serveds.Get().(*served)
-	if c.start == nil {
-		c.start = c.serve
+	c := p.spare
+	if p.spare = nil; c == nil {
+		c = newServed()
 	}
 	c.p, c.number, c.m, c.ctx = p, f.stream, how, in.contexts.make()
 	c.codec = in.codecs[f.codec]
@@ -337,7 +354,7 @@ func putFrame(buf *[]byte, b []byte) {
 	}
 }
 
-// serve runs a call, and replies.
+// serve runs a call, and replies. c may be used again when it returns.
 func (c *served) serve() {
 	p := c.p
 	defer p.in.left()
@@ -355,8 +372,7 @@ func (c *served) serve() {
 	if cap(c.out) > mostKept {
 		c.out = nil
 	}
-	*c = served{small: c.small, start: c.start, buf: c.out}
-	serveds.Put(c)
+	*c = served{small: c.small, start: c.start, buf: c.out, values: c.values}
 }
 
 // end answers the call.
@@ -391,10 +407,12 @@ func (c *served) end(failed *Error) {
 		releaseAll(c.beside) // of a result that is not sent
 		c.beside = nil
 	}
-	received := slices.DeleteFunc(c.ctx.takeReceived(), func(b msg.Buffer) bool { return slices.Contains(c.beside, b) })
-	defer releaseAll(received)
-	if len(c.tail) == 0 { // which may lie in them
-		p.ch.QueueRelease(received...)
+	if received := c.ctx.takeReceived(); len(received) > 0 {
+		received = slices.DeleteFunc(received, func(b msg.Buffer) bool { return slices.Contains(c.beside, b) })
+		defer releaseAll(received)
+		if len(c.tail) == 0 { // which may lie in them
+			p.ch.QueueRelease(received...)
+		}
 	}
 	if len(c.beside) > 0 {
 		refused := unsendable(context.Background(), p.ch.SendBuffers(context.Background(), c.beside, c.out, c.tail))

@@ -84,7 +84,13 @@ func (p *Peer) aside(c *served) bool {
 		go p.watch()
 	}
 	c.serve()
-	return p.turn.change(aside, reads)
+	still := p.turn.change(aside, reads)
+	if still && cap(c.buf) <= smallValue {
+		p.spare = c
+	} else {
+		serveds.Put(c)
+	}
+	return still
 }
 
 // await waits for a token, and reads meanwhile where nobody else does.

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"reflect"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,66 +10,6 @@ import (
 )
 
 // The thin skin over the untyped core: values to and from bytes.
-
-// kind is what is known of a type. Its values live in a pool while they are encoded and decoded, since a codec takes them by
-// pointer and they could not stay on the stack.
-type kind[T any] struct {
-	pool  sync.Pool // of *T
-	inner bool      // a codec must be given what T holds: an interface, or a pointer to a Protobuf message
-	bears bool      // there may be Buffers in it
-	codec Codec     // the one that it asks for, or nil
-}
-
-var kinds sync.Map // reflect.Type to *kind of it
-
-func kindOf[T any]() *kind[T] {
-	t := reflect.TypeFor[T]()
-	k, ok := kinds.Load(t)
-	if !ok {
-		var zero T
-		k, _ = kinds.LoadOrStore(t, &kind[T]{bears: bears(t), codec: codecOf(zero),
-			inner: t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())})
-	}
-	return k.(*kind[T])
-}
-
-func (k *kind[T]) get() *T {
-	if v, ok := k.pool.Get().(*T); ok {
-		return v
-	}
-	return new(T)
-}
-
-func (k *kind[T]) put(v *T) {
-	var zero T
-	*v = zero
-	k.pool.Put(v)
-}
-
-// value is what a codec is given for v.
-func (k *kind[T]) value(v *T) any {
-	if k.inner {
-		return *v
-	}
-	return v
-}
-
-// sent is what of v is to be encoded, and the Buffers that go beside it.
-func (k *kind[T]) sent(v *T) (value any, buffers []msg.Buffer, err error) {
-	value = k.value(v)
-	if k.bears || k.inner && bears(reflect.TypeOf(value)) {
-		return takeApart(value)
-	}
-	return value, nil, nil
-}
-
-// decode decodes b into v, with the Buffers beside it.
-func (k *kind[T]) decode(c Codec, b []byte, v *T, buffers []msg.Buffer) error {
-	if k.bears || len(buffers) > 0 {
-		return decodeWith(c, b, v, buffers)
-	}
-	return decode(c, b, v)
-}
 
 // Handle makes h the handler of method: 1 to 255 bytes of UTF-8. It runs in a goroutine for each call, with a context that
 // ends when the caller cancels, when the call's deadline passes, when the connection ends, and when h has returned. The values
@@ -87,16 +26,15 @@ func Handle[In, Out any](s *Server, method string, h func(context.Context, In) (
 }
 
 func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, In) (Out, error)) *route {
-	ins, outs := kindOf[In](), kindOf[Out]()
-	run := func(c *served, in *In, out *Out) (err error) {
-		if err := ins.decode(c.codec, c.value, in, c.with); err != nil {
-			return Errorf(InvalidArgument, "the %s value of %q can't be decoded as %T: %w", c.codec.Name(), method, *in, err)
+	run := func(c *served, v *values[In, Out]) (err error) {
+		if err := v.ins.decode(c.codec, c.value, &v.in, c.with); err != nil {
+			return Errorf(InvalidArgument, "the %s value of %q can't be decoded as %T: %w", c.codec.Name(), method, v.in, err)
 		}
 		if len(s.cfg.Wrap) == 0 {
-			*out, err = h(c.ctx, *in)
+			v.out, err = h(c.ctx, v.in)
 		} else {
-			err = wrap(c.ctx, s.cfg.Wrap, &CallInfo{Method: method, In: in, Out: out}, func(ctx context.Context) (err error) {
-				*out, err = h(ctx, *in)
+			err = wrap(c.ctx, s.cfg.Wrap, &CallInfo{Method: method, In: &v.in, Out: &v.out}, func(ctx context.Context) (err error) {
+				v.out, err = h(ctx, v.in)
 				return err
 			})
 		}
@@ -104,7 +42,7 @@ func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, I
 			return err
 		}
 		var value any
-		if value, c.beside, err = outs.sent(out); err == nil {
+		if value, c.beside, err = v.outs.sent(&v.out); err == nil {
 			c.out, c.tail, err = encode(c.codec, c.begin(), value)
 			unmark(c.beside)
 		}
@@ -114,11 +52,11 @@ func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, I
 		return nil
 	}
 	return &route{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), unary: func(c *served) error {
-		in, out := ins.get(), outs.get()
-		err := run(c, in, out)
+		v := takeValues[In, Out](&c.values)
+		err := run(c, v)
 		if len(s.cfg.Wrap) == 0 { // or somebody may have kept them
-			ins.put(in)
-			outs.put(out)
+			v.clear()
+			c.values = v
 		}
 		return err
 	}}
@@ -145,15 +83,24 @@ func HandleStream[In, Out any](s *Server, method string, h func(context.Context,
 //
 // Where the other side runs as many calls as it takes at once (ServerConfig.MaxCalls), Call waits.
 func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out, error) {
-	ins, outs := kindOf[In](), kindOf[Out]()
-	i, o := ins.get(), outs.get()
-	*i = in
-	err := p.wrapped(ctx, method, ins.value(i), o, shape{outs.codec, ins.bears || ins.inner, outs.bears})
-	out := *o
-	if len(p.o.wrap) == 0 { // or somebody may have kept them
-		ins.put(i)
-		outs.put(o)
+	c := calls.Get().(*call)
+	v := takeValues[In, Out](&c.values)
+	v.in = in
+	sh := shape{v.outs.codec, v.ins.bears || v.ins.inner, v.outs.bears}
+	if len(p.o.wrap) > 0 { // somebody may keep the values
+		c.recycle()
+		err := p.wrapped(ctx, method, v.ins.value(&v.in), &v.out, sh)
+		return v.out, err
 	}
+	c, err := p.call(ctx, c, method, v.ins.value(&v.in), &v.out, sh)
+	out := v.out
+	v.clear()
+	if c == nil {
+		v.free()
+		return out, err
+	}
+	c.values = v
+	c.recycle()
 	return out, err
 }
 
@@ -165,7 +112,12 @@ func (p *Peer) Call(ctx context.Context, method string, in, out any) error {
 	if _, ok := out.(proto.Message); ok {
 		sh.codec = Protobuf
 	}
-	return p.wrapped(ctx, method, in, out, sh)
+	if len(p.o.wrap) > 0 {
+		return p.wrapped(ctx, method, in, out, sh)
+	}
+	c, err := p.call(ctx, calls.Get().(*call), method, in, out, sh)
+	c.recycle()
+	return err
 }
 
 // shape is what is known of a call's values: the codec that the result can only be decoded by, or nil, and whether they may have Buffers.
@@ -175,25 +127,22 @@ type shape struct {
 }
 
 func (p *Peer) wrapped(ctx context.Context, method string, in, out any, sh shape) error {
-	if len(p.o.wrap) == 0 {
-		return p.call(ctx, method, in, out, sh)
-	}
 	return wrap(ctx, p.o.wrap, &CallInfo{Method: method, In: in, Out: out}, func(ctx context.Context) error {
-		return p.call(ctx, method, in, out, sh)
+		c, err := p.call(ctx, calls.Get().(*call), method, in, out, sh)
+		c.recycle()
+		return err
 	})
 }
 
-// call makes a unary call.
-func (p *Peer) call(ctx context.Context, method string, in, out any, sh shape) error {
-	c := sh.codec
+// call makes the unary call c. What it returns is c, to be recycled, or nil where c is still waited for.
+func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh shape) (*call, error) {
+	codec := sh.codec
 	if own := codecOf(in); own != nil {
-		c = own
+		codec = own
 	}
-	buf := frames.Get().(*[]byte)
-	b, codec, o, err := p.beginOpen(ctx, (*buf)[:0], flagValue, method, c)
+	b, codec, o, err := p.beginOpen(ctx, c.buf[:0], flagValue, method, codec)
 	if err != nil {
-		putFrame(buf, b)
-		return err
+		return c, err
 	}
 	var beside []msg.Buffer
 	if _, raw := in.(*Raw); sh.in && !raw && bears(reflect.TypeOf(in)) {
@@ -204,39 +153,37 @@ func (p *Peer) call(ctx context.Context, method string, in, out any, sh shape) e
 		b, tail, err = encode(codec, b, in)
 		unmark(beside)
 	}
+	c.buf = b
 	if err != nil {
-		putFrame(buf, b)
-		return Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, codec.Name(), err)
+		return c, Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, codec.Name(), err)
 	}
-	answer, err := p.do(ctx, b, tail, beside, o.header != nil || o.trailer != nil)
-	putFrame(buf, b)
-	if err != nil {
-		return err
+	c.wantMeta = o.header != nil || o.trailer != nil
+	if c, err = p.do(ctx, c, b, tail, beside); err != nil {
+		return c, err
 	}
-	defer answer.recycle()
 	if o.header != nil {
-		*o.header = answer.header
+		*o.header = c.header
 	}
 	if o.trailer != nil {
-		*o.trailer = answer.trailer
+		*o.trailer = c.trailer
 	}
-	if answer.fail != nil {
-		return answer.fail
+	if c.fail != nil {
+		return c, c.fail
 	}
 	if raw, ok := out.(*Raw); ok {
-		raw.take(codec, answer.value, &answer.data)
-		return nil
+		raw.take(codec, c.value, &c.data)
+		return c, nil
 	}
-	if beside := answer.beside; sh.out || len(beside) > 0 {
-		answer.beside = nil
-		err = decodeWith(codec, answer.value, out, beside)
+	if beside := c.beside; sh.out || len(beside) > 0 {
+		c.beside = nil
+		err = decodeWith(codec, c.value, out, beside)
 	} else {
-		err = decode(codec, answer.value, out)
+		err = decode(codec, c.value, out)
 	}
 	if err != nil {
-		return Errorf(Internal, "the %s result of %q can't be decoded as %T: %w", codec.Name(), method, out, err)
+		return c, Errorf(Internal, "the %s result of %q can't be decoded as %T: %w", codec.Name(), method, out, err)
 	}
-	return nil
+	return c, nil
 }
 
 // beginOpen appends all of an open frame but the value, which will be encoded by codec; where that is nil, by that of the context or

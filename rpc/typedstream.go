@@ -87,8 +87,10 @@ func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream
 	if err != nil {
 		return nil, err
 	}
-	opening, quick, err := p.out.begin(ctx, len(b), true, false)
+	opening := calls.Get().(*call)
+	quick, err := p.out.begin(ctx, opening, len(b), true)
 	if err != nil {
+		opening.recycle()
 		return nil, err
 	}
 	s := opening.stream
