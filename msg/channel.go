@@ -63,7 +63,7 @@ type Channel struct {
 	pieces     chan struct{} // held by who sends buffers in pieces
 	piecesSent uint32        // of who holds it: buffers that have begun
 
-	sent    atomic.Uint32 // messages
+	sent    atomic.Uint32 // messages, until there is a ring
 	closing atomic.Bool
 	over    chan struct{}     // closed by Close,
 	ended   atomic.Bool       // after this was set
@@ -383,7 +383,12 @@ func (ch *Channel) Buffered() bool { return ch.r.more }
 
 // Queue is SendData that leaves the writing to the next Send or Flush, where it can: for who answers several messages that
 // came together.
-func (ch *Channel) Queue(data ...[]byte) error { return ch.sendData(context.Background(), true, data) }
+func (ch *Channel) Queue(ctx context.Context, data ...[]byte) error {
+	return ch.sendData(ctx, true, data)
+}
+
+// InRing says whether what is sent goes through the ring. Once it does, it goes on so until the end.
+func (ch *Channel) InRing() bool { return ch.w.over.Load() }
 
 // QueueRelease releases buffers, and leaves it to the next Send or Flush to tell the peer: for who has something to send now.
 func (ch *Channel) QueueRelease(buffers ...Buffer) {

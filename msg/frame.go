@@ -45,9 +45,9 @@ type header struct {
 	buffers int
 }
 
+// appendHeader writes all of it at once: a processor that reads at once what it wrote in parts waits for all of them.
 func appendHeader(b []byte, h header) []byte {
-	b = binary.LittleEndian.AppendUint32(b, h.length)
-	return append(b, h.kind, 0, byte(h.buffers), byte(h.buffers>>8))
+	return binary.LittleEndian.AppendUint64(b, uint64(h.length)|uint64(h.kind)<<32|uint64(uint16(h.buffers))<<48)
 }
 
 // parseHeader reads the first headerSize bytes of b and refuses what lim does not allow: nothing that it accepts makes

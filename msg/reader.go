@@ -33,7 +33,8 @@ type reader struct {
 	leaving atomic.Bool // the Channel closes: whoever receives goes, and an interrupt counts at once
 	err     error       // final, but for ErrInterrupted
 
-	received atomic.Int64 // bytes of frames and Buffers, see Usage
+	got      int64        // bytes of frames and Buffers, see received
+	received atomic.Int64 // got, as it was when somebody began to wait
 
 	arrivals arrivals
 	// Of a frame that an interrupt has found unfinished, and that the next message goes on with:
@@ -61,6 +62,7 @@ func (r *reader) init(sh *sharing, lim limits, err error) {
 
 // read reads from where the stream is.
 func (r *reader) read(p []byte) (int, error) {
+	r.received.Store(r.got)
 	if r.ring != nil {
 		if r.leaving.Load() && r.stop.Load() { // the ring gives what there is first, and the peer may see to it that there is something always
 			return 0, os.ErrDeadlineExceeded
@@ -222,7 +224,7 @@ func (r *reader) header() (header, error) {
 	h, err := parseHeader(r.buf[r.i:r.j], r.lim)
 	r.i += headerSize
 	if err == nil {
-		r.received.Add(headerSize + int64(h.length))
+		r.got += headerSize + int64(h.length)
 	}
 	return h, err
 }
@@ -306,7 +308,7 @@ func (r *reader) buffers(refs []ref, inline [][]byte) (list []Buffer, err error)
 		switch {
 		case ref.segment != 0:
 			b, err = r.sh.taker.buffer(ref)
-			r.received.Add(int64(b.Len()))
+			r.got += int64(b.Len())
 		case ref.pieces != 0:
 			b, err = r.arrivals.arrived(ref)
 		default:

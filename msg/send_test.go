@@ -138,7 +138,7 @@ func TestQueue(t *testing.T) {
 		for try := 0; try < 50 && !only; try++ {
 			time.Sleep(time.Duration(try) * time.Millisecond)
 			for i := range 5 {
-				if err := a.Queue([]byte("queued "), []byte{byte('0' + i)}); err != nil {
+				if err := a.Queue(t.Context(), []byte("queued "), []byte{byte('0' + i)}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -164,7 +164,7 @@ func TestQueue(t *testing.T) {
 			t.Fatal("Queue writes at once")
 		}
 		// The next Send takes along what is queued, and Close does.
-		if err := errors.Join(a.Queue([]byte("one")), a.Send(msg.Message{Data: []byte("two")}), a.Queue([]byte("three"))); err != nil {
+		if err := errors.Join(a.Queue(t.Context(), []byte("one")), a.Send(msg.Message{Data: []byte("two")}), a.Queue(t.Context(), []byte("three"))); err != nil {
 			t.Fatal(err)
 		}
 		a.Close()

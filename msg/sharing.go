@@ -83,10 +83,12 @@ func stranger(c net.Conn) bool {
 
 // count is told of what is sent.
 func (ch *Channel) count(n int) {
-	if k := ch.sent.Add(1); k == ringAfter || n >= ringSize {
-		if s := &ch.sh; s.ring.Load() == nil && s.agreed.Load() {
-			s.makeArea(ch)
-		}
+	s := &ch.sh
+	if s.ring.Load() != nil {
+		return
+	}
+	if k := ch.sent.Add(1); (k == ringAfter || n >= ringSize) && s.agreed.Load() {
+		s.makeArea(ch)
 	}
 }
 

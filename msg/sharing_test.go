@@ -273,7 +273,7 @@ func TestPeerGoneInRing(t *testing.T) {
 func TestBufferedBesideClose(t *testing.T) {
 	a, b := sharers(t, nil)
 	for range 2 {
-		if err := a.Queue([]byte("hello")); err != nil {
+		if err := a.Queue(t.Context(), []byte("hello")); err != nil {
 			t.Fatal(err)
 		}
 	}

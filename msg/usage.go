@@ -17,7 +17,7 @@ type Usage struct {
 
 // Usage looks at the Channel. It may be called at any time, also after Close, when all memory is given up.
 func (ch *Channel) Usage() Usage {
-	u := Usage{Received: ch.r.received.Load()}
+	u := Usage{Received: ch.received()}
 	ch.w.mu.Lock()
 	u.Sent = ch.w.sent
 	ch.w.mu.Unlock()
@@ -30,6 +30,15 @@ func (ch *Channel) Usage() Usage {
 		u.Ring = 2 * (ring.Head + ringRoom)
 	}
 	return u
+}
+
+// received does not wait for who receives, who may be waiting himself.
+func (ch *Channel) received() int64 {
+	if !ch.r.mu.TryLock() {
+		return ch.r.received.Load()
+	}
+	defer ch.leave()
+	return ch.r.got
 }
 
 func (k *maker) use() (sum, lent int64) {

@@ -32,6 +32,7 @@ type call struct {
 
 	values          idle   // of the last call in this memory
 	buf             []byte // memory for the open frame
+	head            head   // what buf begins with
 	wantMeta        bool
 	header, trailer Metadata
 	small           []byte       // memory for a small answer
@@ -297,10 +298,21 @@ func (c *call) recycle() {
 	msg.Free(c.data)
 	releaseAll(c.beside)
 	if cap(c.buf) > mostKept {
-		c.buf = nil
+		c.buf, c.head = nil, head{}
 	}
-	*c = call{ready: c.ready, small: c.small, buf: c.buf, values: c.values}
+	if c.wantMeta {
+		c.wantMeta, c.header, c.trailer = false, nil, nil
+	}
+	c.stream, c.data, c.value, c.beside, c.fail, c.err = nil, nil, nil, nil, nil, nil
+	c.gone, c.cancelled, c.answered = false, false, false
 	calls.Put(c)
+}
+
+// head is the usual beginning of an open frame: no time limit, no metadata, and the connection's codec. Who calls the same method again finds
+// it in the call's memory.
+type head struct {
+	method string // "": there is none
+	size   int
 }
 
 // The flow of a unary call, on both sides:
@@ -330,10 +342,8 @@ func (p *Peer) do(ctx context.Context, c *call, b, tail []byte, beside []msg.Buf
 			p.out.unsent(c)
 			return c, err
 		}
-	case quick:
-		p.sendQuick(b, tail)
 	default:
-		p.ch.SendData(ctx, b, tail)
+		p.send(ctx, quick, b, tail)
 	}
 	if !p.awaitCall(ctx, c) {
 		if p.out.abandon(c) {

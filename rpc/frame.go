@@ -56,6 +56,7 @@ type frame struct {
 	code    Code   // close
 	timeout uint64 // open: nanoseconds left; 0: none
 	credit  uint32
+	known   string // a method that is UTF-8, set before parse
 	method  []byte // open; a part of the input, as the next
 	header  []byte // close: a metadata block, checked, as the next
 	meta    []byte // open, data, close
@@ -65,8 +66,7 @@ type frame struct {
 func (f *frame) has(flag uint8) bool { return f.flags&flag != 0 }
 
 func appendFrame(b []byte, stream uint32, typ, flags uint8, at6 uint16) []byte {
-	b = binary.LittleEndian.AppendUint32(b, stream)
-	return append(b, typ, flags, uint8(at6), uint8(at6>>8))
+	return binary.LittleEndian.AppendUint64(b, uint64(stream)|uint64(typ)<<32|uint64(flags)<<40|uint64(at6)<<48)
 }
 
 // appendOpen appends all of an open frame but the value. kind is flagValue or flagStream.
@@ -156,7 +156,7 @@ func appendText(b []byte, s string, max int) []byte {
 	return append(b, s...)
 }
 
-// parse makes f, which is zero, the frame that b is; an error is the end of the connection.
+// parse makes f, which is zero but for known, the frame that b is; an error is the end of the connection.
 func (f *frame) parse(b []byte) error {
 	if len(b) < headerSize {
 		return fmt.Errorf("an rpc frame of %d bytes has no whole header", len(b))
@@ -216,7 +216,7 @@ func (f *frame) parseOpen(b []byte, n int) (err error) {
 	}
 	f.method, f.value = b[:n], b[n:]
 	switch {
-	case !utf8.Valid(f.method):
+	case string(f.method) != f.known && !utf8.Valid(f.method):
 		return fmt.Errorf("stream %d was opened with a method that is not UTF-8", f.stream)
 	case f.has(flagStream) && len(f.value) != 0:
 		return fmt.Errorf("stream %d was opened as a stream, with a value", f.stream)

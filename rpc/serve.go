@@ -372,6 +372,9 @@ func (c *served) serve() {
 	if cap(c.out) > mostKept {
 		c.out = nil
 	}
+	if c.values != nil {
+		c.values.clear()
+	}
 	*c = served{small: c.small, start: c.start, buf: c.out, values: c.values}
 }
 
@@ -427,7 +430,7 @@ func (c *served) end(failed *Error) {
 		p.in.mu.Unlock()
 		c.out, c.tail = appendError(c.out[:0], c.number, failed, header, trailer, max), nil
 	}
-	p.sendQuick(c.out, c.tail) // its errors end the connection, which the reader sees
+	p.send(context.Background(), true, c.out, c.tail) // its errors end the connection, which the reader sees
 }
 
 // run runs the handler.

@@ -362,11 +362,8 @@ func (s *stream) next() (value, owned []byte, beside []msg.Buffer, err error) {
 			s.mu.Unlock()
 			for credit > 0 {
 				b := appendCredit(s.creditTo[:0], s.id, uint32(credit))
-				if _, quick := s.p.quick(len(b)); quick {
-					s.p.sendQuick(b, nil)
-				} else {
-					s.p.ch.SendData(s.ctx, b)
-				}
+				_, quick := s.p.quick(len(b))
+				s.p.send(s.ctx, quick, b, nil)
 				s.sent()
 				s.mu.Lock()
 				credit = s.consumed(0)

@@ -48,10 +48,8 @@ func (s *stream) transmit(b, tail []byte, beside []msg.Buffer) error {
 			s.sent()
 			return refused
 		}
-	case quick:
-		err = s.p.sendQuick(b, tail)
 	default:
-		err = s.p.ch.SendData(s.ctx, b, tail)
+		err = s.p.send(s.ctx, quick, b, tail)
 	}
 	s.sent()
 	if err != nil {

@@ -55,7 +55,6 @@ func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, I
 		v := takeValues[In, Out](&c.values)
 		err := run(c, v)
 		if len(s.cfg.Wrap) == 0 { // or somebody may have kept them
-			v.clear()
 			c.values = v
 		}
 		return err
@@ -140,7 +139,7 @@ func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh
 	if own := codecOf(in); own != nil {
 		codec = own
 	}
-	b, codec, o, err := p.beginOpen(ctx, c.buf[:0], flagValue, method, codec)
+	b, codec, o, err := p.beginOpen(ctx, c.buf[:0], &c.head, flagValue, method, codec)
 	if err != nil {
 		return c, err
 	}
@@ -155,6 +154,7 @@ func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh
 	}
 	c.buf = b
 	if err != nil {
+		c.buf, c.head = nil, head{} // whatever a codec returns with an error
 		return c, Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, codec.Name(), err)
 	}
 	c.wantMeta = o.header != nil || o.trailer != nil
@@ -186,10 +186,22 @@ func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh
 	return c, nil
 }
 
-// beginOpen appends all of an open frame but the value, which will be encoded by codec; where that is nil, by that of the context or
-// of the connection.
-func (p *Peer) beginOpen(ctx context.Context, b []byte, flag uint8, method string, codec Codec) ([]byte, Codec, outgoingInfo, error) {
+// beginOpen is an open frame without the value, which will be encoded by codec; where that is nil, by that of the context or
+// of the connection. It is in the memory of b, which may begin with it already, as h says.
+func (p *Peer) beginOpen(ctx context.Context, b []byte, h *head, flag uint8, method string, codec Codec) ([]byte, Codec, outgoingInfo, error) {
 	o := outgoingOf(ctx)
+	if ctx.Err() != nil {
+		return b, nil, o, contextError(ctx)
+	}
+	if codec == nil {
+		codec = o.codec
+	}
+	left := timeLeft(ctx)
+	usual := codec == nil && left == 0 && len(o.meta) == 0
+	if usual && h.method == method && method != "" {
+		return b[:h.size], p.codecs[0], o, nil
+	}
+	*h = head{}
 	err := checkMethod(method)
 	if err == nil {
 		err = o.meta.check()
@@ -197,19 +209,17 @@ func (p *Peer) beginOpen(ctx context.Context, b []byte, flag uint8, method strin
 	if err != nil {
 		return b, nil, o, &Error{Code: InvalidArgument, Message: err.Error()}
 	}
-	if ctx.Err() != nil {
-		return b, nil, o, contextError(ctx)
-	}
-	if codec == nil {
-		codec = o.codec
-	}
 	place := 0
 	if codec == nil {
 		codec = p.codecs[0]
 	} else if place = p.placeOf(codec); place < 0 {
 		return b, nil, o, Errorf(InvalidArgument, "the codec %q is not one of this connection", codec.Name())
 	}
-	return appendOpen(b, flag, uint8(place), method, timeLeft(ctx), o.meta), codec, o, nil
+	b = appendOpen(b, flag, uint8(place), method, left, o.meta)
+	if usual {
+		*h = head{method, len(b)}
+	}
+	return b, codec, o, nil
 }
 
 func (p *Peer) placeOf(c Codec) int {

@@ -83,7 +83,7 @@ func (p *Peer) openStream(ctx context.Context, method string, c Codec) (*stream,
 }
 
 func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream, error) {
-	b, codec, _, err := p.beginOpen(ctx, nil, flagStream, method, c)
+	b, codec, _, err := p.beginOpen(ctx, nil, &head{}, flagStream, method, c)
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +96,7 @@ func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream
 	s := opening.stream
 	s.ctx, s.codec = ctx, codec
 	binary.LittleEndian.PutUint32(b, s.id)
-	if quick { // errors end the connection, which ends the stream
-		p.sendQuick(b, nil)
-	} else {
-		p.ch.SendData(ctx, b)
-	}
+	p.send(ctx, quick, b, nil) // errors end the connection, which ends the stream
 	s.sent()
 	if ctx.Done() != nil {
 		s.mu.Lock()

@@ -96,9 +96,18 @@ func signatureOf[In, Out any]() *signature[In, Out] {
 }
 
 // idle is values that no call has.
-type idle interface{ free() }
+type idle interface {
+	clear() // makes them ready for the next call
+	free()
+}
 
 func (v *values[In, Out]) free() { v.pool.Put(v) }
+
+func (v *values[In, Out]) clear() {
+	var in In
+	var out Out
+	v.in, v.out = in, out
+}
 
 // takeValues is those that are kept, or others where they are of other types.
 func takeValues[In, Out any](kept *idle) *values[In, Out] {
@@ -115,11 +124,4 @@ func takeValues[In, Out any](kept *idle) *values[In, Out] {
 		return v
 	}
 	return &values[In, Out]{signature: s}
-}
-
-// clear makes v ready for the next call.
-func (v *values[In, Out]) clear() {
-	var in In
-	var out Out
-	v.in, v.out = in, out
 }

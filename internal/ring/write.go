@@ -74,14 +74,17 @@ func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok bool, err error) {
 	if err != nil || free < uint64(sum) || r.over.Load() {
 		return false, err
 	}
-	mask := r.window - 1
-	copyIn(r.out, head, r.head, mask)
-	r.head += uint64(len(head))
+	r.place(head)
 	for _, p := range parts {
-		copyIn(r.out, p, r.head, mask)
-		r.head += uint64(len(p))
+		r.place(p)
 	}
 	return true, nil
+}
+
+// place writes p, for which there is room.
+func (r *Ring) place(p []byte) {
+	copyIn(r.out, p, r.head, r.window-1)
+	r.head += uint64(len(p))
 }
 
 // Publish tells the reader what TryWrite has written. Where it says bell, Bell of the Link is owed.
@@ -105,8 +108,9 @@ func (r *Ring) put(p []byte, free uint64) int {
 }
 
 func copyIn(room, p []byte, at, mask uint64) {
-	k := mem.Copy(room[at&mask:mask+1], p)
-	mem.Copy(room, p[k:])
+	if k := mem.Copy(room[at&mask:mask+1], p); k < len(p) {
+		mem.Copy(room, p[k:])
+	}
 }
 
 // free is the room that there is. Where nothing is under way, the window is fitted to what comes.
