@@ -34,7 +34,7 @@ type reader struct {
 	err     error       // final, but for ErrInterrupted
 
 	got      int64        // bytes of frames and Buffers, see received
-	received atomic.Int64 // got, as it was when somebody began to wait
+	received atomic.Int64 // got, as it was when somebody began to wait, or last asked
 
 	arrivals arrivals
 	// Of a frame that an interrupt has found unfinished, and that the next message goes on with:

@@ -34,11 +34,11 @@ func (ch *Channel) Usage() Usage {
 
 // received does not wait for who receives, who may be waiting himself.
 func (ch *Channel) received() int64 {
-	if !ch.r.mu.TryLock() {
-		return ch.r.received.Load()
+	if ch.r.mu.TryLock() {
+		ch.r.received.Store(ch.r.got) // it must not be more now than later
+		ch.leave()
 	}
-	defer ch.leave()
-	return ch.r.got
+	return ch.r.received.Load()
 }
 
 func (k *maker) use() (sum, lent int64) {

@@ -64,3 +64,20 @@ func TestUsageBeforeHello(t *testing.T) {
 		t.Errorf("a new Channel has %+v", u)
 	}
 }
+
+// What was received is never less than it was, though who receives can't be asked.
+func TestUsageBesideRecv(t *testing.T) {
+	a, b := sharers(t, nil)
+	if err := a.Send(Message{Data: []byte("hello")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	before := b.Usage().Received
+	b.r.mu.Lock()
+	defer b.leave()
+	if now := b.Usage().Received; before < int64(headerSize+len("hello")) || now != before {
+		t.Errorf("%d bytes, and then %d", before, now)
+	}
+}

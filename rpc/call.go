@@ -211,12 +211,13 @@ func (o *outgoing) answer(f *frame, m packet) (err error) {
 		s.answered(f, fail)
 		return nil
 	}
-	defer o.mu.Unlock()
 	if c.gone {
 		o.settle(c)
+		o.mu.Unlock()
 		return nil
 	}
 	o.remove(c)
+	o.mu.Unlock() // c is its caller's from now on, and its caller waits for the token
 	if c.wantMeta {
 		c.header, c.trailer = parseMetadata(f.header), parseMetadata(f.meta)
 	}

@@ -43,7 +43,7 @@ func unaryRoute[In, Out any](s *Server, method string, h func(context.Context, I
 		}
 		var value any
 		if value, c.beside, err = v.outs.sent(&v.out); err == nil {
-			c.out, c.tail, err = encode(c.codec, c.begin(), value)
+			c.out, c.tail, err = v.outs.encode(c.codec, c.begin(), value)
 			unmark(c.beside)
 		}
 		if err != nil {
@@ -85,7 +85,7 @@ func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out,
 	c := calls.Get().(*call)
 	v := takeValues[In, Out](&c.values)
 	v.in = in
-	sh := shape{v.outs.codec, v.ins.bears || v.ins.inner, v.outs.bears}
+	sh := shape{v.outs.codec, v.ins.bears || v.ins.inner, v.outs.bears, v.ins.plan, v.outs.plan}
 	if len(p.o.wrap) > 0 { // somebody may keep the values
 		c.recycle()
 		err := p.wrapped(ctx, method, v.ins.value(&v.in), &v.out, sh)
@@ -107,7 +107,7 @@ func Call[Out, In any](ctx context.Context, p *Peer, method string, in In) (Out,
 // result into out, a pointer. A *Raw gets the encoded result, in the memory that its Data has, if that is large enough. This way, a
 // call of Raws allocates nothing.
 func (p *Peer) Call(ctx context.Context, method string, in, out any) error {
-	sh := shape{nil, true, true}
+	sh := shape{in: true, out: true}
 	if _, ok := out.(proto.Message); ok {
 		sh.codec = Protobuf
 	}
@@ -119,10 +119,12 @@ func (p *Peer) Call(ctx context.Context, method string, in, out any) error {
 	return err
 }
 
-// shape is what is known of a call's values: the codec that the result can only be decoded by, or nil, and whether they may have Buffers.
+// shape is what is known of a call's values: the codec that the result can only be decoded by, or nil, whether they may have Buffers, and their
+// plans, or nil.
 type shape struct {
-	codec   Codec
-	in, out bool
+	codec    Codec
+	in, out  bool
+	enc, dec *plan
 }
 
 func (p *Peer) wrapped(ctx context.Context, method string, in, out any, sh shape) error {
@@ -149,7 +151,7 @@ func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh
 	}
 	var tail []byte
 	if err == nil {
-		b, tail, err = encode(codec, b, in)
+		b, tail, err = encodeBy(sh.enc, codec, b, in)
 		unmark(beside)
 	}
 	c.buf = b
@@ -178,7 +180,7 @@ func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh
 		c.beside = nil
 		err = decodeWith(codec, c.value, out, beside)
 	} else {
-		err = decode(codec, c.value, out)
+		err = decodeBy(sh.dec, codec, c.value, out)
 	}
 	if err != nil {
 		return c, Errorf(Internal, "the %s result of %q can't be decoded as %T: %w", codec.Name(), method, out, err)
@@ -263,6 +265,26 @@ func encode(c Codec, b []byte, v any) (out, tail []byte, err error) {
 	}
 	b, err = c.Append(b, v)
 	return b, nil, err
+}
+
+// encodeBy is encode of a value whose plan is p, where it is not nil.
+func encodeBy(p *plan, c Codec, b []byte, v any) (out, tail []byte, err error) {
+	if p != nil && c == MessagePack {
+		if at := reflect.ValueOf(v).UnsafePointer(); at != nil && p.placed(at) {
+			return p.enc(b, at), nil, nil
+		}
+	}
+	return encode(c, b, v)
+}
+
+// decodeBy is decode into a value whose plan is p, where it is not nil.
+func decodeBy(p *plan, c Codec, b []byte, v any) error {
+	if p != nil && c == MessagePack {
+		if rest, ok := p.dec(b, reflect.ValueOf(v).UnsafePointer()); ok && len(rest) == 0 {
+			return nil
+		}
+	}
+	return decode(c, b, v)
 }
 
 // decode decodes b into v. A *Raw becomes b itself.

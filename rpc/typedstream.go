@@ -123,7 +123,7 @@ func (st *Stream[In, Out]) Send(v Out) error {
 	value, beside, err := st.outs.sent(box)
 	var tail []byte
 	if err == nil {
-		b, tail, err = encode(s.codec, b, value)
+		b, tail, err = st.outs.encode(s.codec, b, value)
 		unmark(beside)
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ type kind[T any] struct {
 	inner bool      // a codec must be given what T holds: an interface, or a pointer to a Protobuf message
 	bears bool      // there may be Buffers in it
 	codec Codec     // the one that it asks for, or nil
+	plan  *plan     // of a struct, for MessagePack; or nil
 }
 
 var kinds sync.Map // reflect.Type to *kind of it
@@ -25,8 +26,12 @@ func kindOf[T any]() *kind[T] {
 	k, ok := kinds.Load(t)
 	if !ok {
 		var zero T
-		k, _ = kinds.LoadOrStore(t, &kind[T]{bears: bears(t), codec: codecOf(zero),
-			inner: t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())})
+		fresh := &kind[T]{bears: bears(t), codec: codecOf(zero),
+			inner: t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())}
+		if !fresh.inner && t.Kind() == reflect.Struct && !t.Implements(reflect.TypeFor[parcel]()) {
+			fresh.plan = formOf(reflect.PointerTo(t)).plan
+		}
+		k, _ = kinds.LoadOrStore(t, fresh)
 	}
 	return k.(*kind[T])
 }
@@ -61,12 +66,17 @@ func (k *kind[T]) sent(v *T) (value any, buffers []msg.Buffer, err error) {
 	return value, nil, nil
 }
 
+// encode is encode of what sent returned.
+func (k *kind[T]) encode(c Codec, b []byte, value any) (out, tail []byte, err error) {
+	return encodeBy(k.plan, c, b, value)
+}
+
 // decode decodes b into v, with the Buffers beside it.
 func (k *kind[T]) decode(c Codec, b []byte, v *T, buffers []msg.Buffer) error {
 	if k.bears || len(buffers) > 0 {
 		return decodeWith(c, b, v, buffers)
 	}
-	return decode(c, b, v)
+	return decodeBy(k.plan, c, b, v)
 }
 
 // values is the argument and the result of a call, at either side. When the call is over they stay in the memory that it had: the next one to have that

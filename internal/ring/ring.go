@@ -24,6 +24,8 @@ const (
 	Least = 4096
 	Most  = 16 << 20
 
+	line = 64 // of the processors' caches, or a half or a quarter of one
+
 	small = 32 << 10 // the window while messages are small: it stays in the caches, and an idle connection keeps no more
 	chunk = 64 << 10 // the reader is to begin while the writer goes on
 	calm  = 256      // small writes, one after the other, that let the window shrink

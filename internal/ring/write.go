@@ -78,7 +78,17 @@ func (r *Ring) TryWrite(head []byte, parts [][]byte) (ok bool, err error) {
 	for _, p := range parts {
 		r.place(p)
 	}
+	r.claimNext(sum)
 	return true, nil
+}
+
+// claimNext takes the lines where another message of n bytes would be, as far as that is worth while: the reader has read what was there, and has them in its cache. Who
+// writes there later need not wait until they have come.
+func (r *Ring) claimNext(n int) {
+	const most = 4 * line
+	for at, end := r.head, r.head+uint64(min(n, most))+line; at < end; at += line {
+		claim(&r.out[at&(r.window-1)])
+	}
 }
 
 // place writes p, for which there is room.

@@ -6,3 +6,8 @@ package ring
 //
 //go:noescape
 func pause()
+
+// claim tells the processor that the line of p is going to be written.
+//
+//go:noescape
+func claim(p *byte)
