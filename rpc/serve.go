@@ -375,7 +375,9 @@ func (c *served) serve() {
 	if c.values != nil {
 		c.values.clear()
 	}
-	*c = served{small: c.small, start: c.start, buf: c.out, values: c.values}
+	c.p, c.m, c.codec, c.ctx, c.stream, c.held = nil, nil, nil, nil, nil, 0
+	c.data, c.value, c.with, c.tail, c.beside = nil, nil, nil, nil, nil
+	c.buf, c.out = c.out, nil
 }
 
 // end answers the call.

@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"context"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -276,5 +277,33 @@ func BenchmarkStats(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Stats()
+	}
+}
+
+// What a call held is given back once, though its memory serves a stream next.
+func TestQueuedOfStreamAfterCall(t *testing.T) {
+	s := rpc.NewServer(&rpc.ServerConfig{Log: quiet})
+	rpc.Handle(s, "call", func(_ context.Context, in []byte) (int, error) { return len(in), nil })
+	rpc.HandleStream(s, "stream", func(context.Context, *rpc.Stream[int, int]) error { return nil })
+	p := startServing(t, s).dial(t, nil)
+	for range 20 {
+		if _, err := rpc.Call[int](t.Context(), p, "call", make([]byte, 3000)); err != nil {
+			t.Fatal(err)
+		}
+		st, err := rpc.Open[int, int](t.Context(), p, "stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Recv(); err != io.EOF {
+			t.Fatal(err)
+		}
+		st.Close()
+	}
+	stats, err := rpc.StatsOf(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stats.Connections[0].Queued; n < 0 || n > 100 { // the call itself
+		t.Errorf("%d bytes wait", n)
 	}
 }
