@@ -347,6 +347,7 @@ func (ch *Channel) Greet() (map[string]string, error) {
 	if err := ch.greet(); err != nil {
 		return nil, err
 	}
+	ch.r.more = ch.r.ready()
 	keys := ch.keys
 	ch.keys = nil
 	return keys, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -289,6 +290,22 @@ func TestBufferedBesideClose(t *testing.T) {
 	b.leave()
 }
 
+// What comes with the hello is there for Buffered when Greet has returned.
+func TestBufferedAfterGreet(t *testing.T) {
+	x, y := net.Pipe()
+	b := New(y, nil)
+	defer b.Close()
+	defer x.Close()
+	go func() {
+		h := hello{maxMessage: leastData}
+		x.Write(appendHeader(h.append(nil), header{kind: kindMessage}))
+		io.Copy(io.Discard, x)
+	}()
+	if _, err := b.Greet(); err != nil || !b.Buffered() {
+		t.Error(err, b.Buffered())
+	}
+}
+
 // inRing are sharers whose streams have gone to the ring.
 func inRing(t *testing.T) (a, b *Channel) {
 	t.Helper()
@@ -309,6 +326,56 @@ func inRing(t *testing.T) (a, b *Channel) {
 		}
 	}
 	return a, b
+}
+
+// fillRing fills the ring of a with frames that mean nothing, and nobody writes then.
+func fillRing(a *Channel) {
+	a.w.mu.Lock()
+	defer a.w.mu.Unlock()
+	for _, n := range []uint32{4000, 0} {
+		for ok := true; ok; {
+			ok, _ = a.w.ring.TryWrite(appendHeader(nil, header{length: n, kind: kindIgnored}), [][]byte{make([]byte, n)})
+		}
+	}
+	a.w.ring.Publish()
+}
+
+// Who queues with a context that has ended, and who flushes, does not wait for room in the ring: it may be the one who is to read, on both sides.
+func TestFlushOfFullRing(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, queue := range map[string]func(a *Channel) error{
+		"ended": func(a *Channel) error { return a.Queue(ended, []byte("last")) },
+		"before": func(a *Channel) error {
+			a.w.mu.Lock()
+			defer a.w.mu.Unlock()
+			a.w.pending = append(appendHeader(a.w.pending, header{length: 4, kind: kindMessage}), "last"...)
+			a.w.joined++
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := inRing(t)
+			fillRing(a)
+			done := make(chan error, 1)
+			go func() {
+				err := queue(a)
+				a.Flush()
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatal("it waits for the peer")
+			}
+			if m, err := b.Recv(); err != nil || string(m.Data) != "last" {
+				t.Error(string(m.Data), err)
+			}
+		})
+	}
 }
 
 // When a Channel closes, an interrupt ends reading also where the ring has something: its peer may see to it that there is something always.

@@ -122,13 +122,16 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 		w.pending = append(grow(w.pending, len(p)), p...)
 	}
 	switch {
-	case w.writing, queue && len(w.pending) < highWater && w.joined < mostQueued:
+	case w.writing:
 		w.mu.Unlock()
 		return nil
 	case left:
 		w.writing = true
 		w.mu.Unlock()
 		go w.drainRest()
+		return nil
+	case queue && len(w.pending) < highWater && w.joined < mostQueued:
+		w.mu.Unlock()
 		return nil
 	}
 	w.writing = true
@@ -211,6 +214,10 @@ func (w *writer) flush() {
 		w.mu.Unlock()
 	case w.slip(), len(w.pending) == 0:
 		w.show()
+	case w.ring != nil: // it is full, and whoever flushes may be the one who is to read, without which the peer does not
+		w.writing = true
+		w.mu.Unlock()
+		go w.drainRest()
 	default:
 		w.writing = true
 		w.drain(nil)

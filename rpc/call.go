@@ -348,6 +348,7 @@ func (p *Peer) do(ctx context.Context, c *call, b, tail []byte, beside []msg.Buf
 	}
 	if !p.awaitCall(ctx, c) {
 		if p.out.abandon(c) {
+			c.buf, c.head = nil, head{} // the answer may never come
 			go p.sendCancel(c, CodeOf(ctx.Err()))
 			return nil, contextError(ctx)
 		}

@@ -155,8 +155,11 @@ func (p *Peer) call(ctx context.Context, c *call, method string, in, out any, sh
 		unmark(beside)
 	}
 	c.buf = b
+	if codec != MessagePack {
+		c.head = head{} // another codec may have lost what it was to append to
+	}
 	if err != nil {
-		c.buf, c.head = nil, head{} // whatever a codec returns with an error
+		c.buf, c.head = nil, head{}
 		return c, Errorf(InvalidArgument, "the argument of %q can't be encoded by %s: %w", method, codec.Name(), err)
 	}
 	c.wantMeta = o.header != nil || o.trailer != nil

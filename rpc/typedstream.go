@@ -88,6 +88,7 @@ func (p *Peer) startStream(ctx context.Context, method string, c Codec) (*stream
 		return nil, err
 	}
 	opening := calls.Get().(*call)
+	opening.buf, opening.head = nil, head{} // it stays as long as the stream
 	quick, err := p.out.begin(ctx, opening, len(b), true)
 	if err != nil {
 		opening.recycle()

@@ -16,9 +16,14 @@ type spoiler struct{ rpc.Codec }
 
 func (spoiler) Name() string { return "spoiler" }
 
+const broken = 1 << 40
+
 func (s spoiler) Append(b []byte, v any) ([]byte, error) {
-	if n, ok := v.(*int); ok && *n < 0 {
+	switch n, ok := v.(*int); {
+	case ok && *n < 0:
 		return nil, errors.New("below 0")
+	case ok && *n == broken: // not what it ought to do
+		return make([]byte, 9), nil
 	}
 	return s.Codec.Append(b, v)
 }
@@ -86,4 +91,21 @@ func TestCallsInTurns(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A codec that does what it must not breaks its own connection, and no other.
+func TestBrokenCodec(t *testing.T) {
+	s := rpc.NewServer(&rpc.ServerConfig{Log: quiet})
+	rpc.Handle(s, "add", func(_ context.Context, n int) (int, error) { return n + 1, nil })
+	sv := startServing(t, s)
+	good := sv.dial(t, nil)
+	for i := range 20 {
+		bad := sv.dial(t, &rpc.DialConfig{Codec: spoiler{rpc.JSON}, Log: quiet})
+		if _, err := rpc.Call[int](t.Context(), bad, "add", broken); err == nil {
+			t.Error("it was answered")
+		}
+		if n, err := rpc.Call[int](t.Context(), good, "add", i); err != nil || n != i+1 {
+			t.Fatal(n, err)
+		}
+	}
 }

@@ -13,6 +13,13 @@ const (
 // does without. (Intel 64 and IA-32 Architectures Optimization Reference Manual, "Enhanced REP MOVSB and STOSB Operation".) Up to 2 MiB nothing goes past the caches, as Go's
 // copy does from 1 MiB on: the other will look for it there.
 func Copy(to, from []byte) int {
+	if len(from) < leastMove {
+		return copy(to, from)
+	}
+	return copyMuch(to, from)
+}
+
+func copyMuch(to, from []byte) int {
 	n := min(len(to), len(from))
 	if n < leastMove || n > mostCache || overlap(to[:n], from[:n]) {
 		return copy(to, from)
