@@ -20,6 +20,7 @@ type target struct {
 	beyond bool // how much more than base's it is, not how many times
 	unit   string
 	pinned bool // with both processes on one CPU
+	copied int  // the bytes of a message, where it is about messages one way
 }
 
 // targets are those of the ring and of Buffers. Messages are what is copied into the ring, and what is filled into a Buffer; calls are typed ones, and those of rpc.Raw.
@@ -33,9 +34,9 @@ func targets() []target {
 	least := func(what, of string, f figure, base string, g figure, wanted float64) {
 		t = append(t, target{what: what, of: of, f: f, base: base, g: g, wanted: wanted, least: true})
 	}
-	most("64-byte call, one caller: p50", "standpipe", call, floor, call, 0.06)
-	most("64-byte call, one caller: p50", "standpipe-gen", call, floor, call, 0.06)
-	most("64-byte call, one caller: p50", "standpipe-raw", call, floor, call, 0.03)
+	most(lonely, "standpipe", call, floor, call, 0.06)
+	most(lonely, "standpipe-gen", call, floor, call, 0.06)
+	most(lonely, "standpipe-raw", call, floor, call, 0.03)
 	t = append(t, target{what: "64-byte call, both processes on one CPU: p50", of: "standpipe", f: call, base: floor, g: call, wanted: 0.3, pinned: true})
 	for _, of := range []string{"standpipe", "standpipe-gen", "standpipe-raw"} {
 		least("many callers: calls/s", of, rate, "grpc-go", rate, 25)
@@ -43,8 +44,11 @@ func targets() []target {
 	}
 	for _, of := range []string{"standpipe-raw", "standpipe-buffer"} {
 		least("1 MiB one way: bytes/s", of, oneWay, floor, oneWay, 4)
+		t[len(t)-1].copied = 1 << 20
 		least("1 MiB one way: bytes/s", of, oneWay, "shmipc-go", oneWay, 1.7)
+		t[len(t)-1].copied = 1 << 20
 		least("64 MiB one way: bytes/s", of, large, floor, large, 5)
+		t[len(t)-1].copied = largest
 	}
 	most("call that carries 300 MB, times one that does not: p50", "standpipe-buffer", carryTimes, "", nil, 3)
 	most("call after a pause of 1 ms: p50", "standpipe", pacedP50, floor, pacedP50, 1)
@@ -57,6 +61,8 @@ func targets() []target {
 	t = append(t, target{what: "quiet connection with its ring: memory at both sides", of: "standpipe", f: quietMemory, wanted: 100, unit: " KiB"})
 	return t
 }
+
+const lonely = "64-byte call, one caller: p50"
 
 // quietWanted is none at all, but for what can't be told from Go's runtime, which looks around now and then: looking for a message once a
 // millisecond would take a thousand times that.
@@ -109,6 +115,27 @@ func (r *report) reached(t target) []float64 {
 	return compared(from[t.of], from[t.base], t.f, t.g, how)
 }
 
+// alone is what the machine reaches of a target where nobody is in its way, one number of each round: the two processors that hand the bytes to each other, or one copy in memory.
+func (r *report) alone(t target) []float64 {
+	base := r.Results[t.base]
+	switch rate, ok := r.Copies[size(t.copied)]; {
+	case t.base == "" || t.pinned || t.beyond:
+		return nil
+	case t.copied > 0 && ok:
+		return mapped(values(base, t.g), func(v float64) float64 { return rate / v })
+	case t.base == floor && t.what == lonely:
+		return compared(r.Results["memory"], base, t.f, t.g, times)
+	}
+	return nil
+}
+
+func mapped(all []float64, f func(float64) float64) []float64 {
+	for i := range all {
+		all[i] = f(all[i])
+	}
+	return all
+}
+
 func (t target) met(v float64) bool {
 	if t.least {
 		return v >= t.wanted
@@ -118,8 +145,9 @@ func (t target) met(v float64) bool {
 
 // targets says what is reached of those targets that were measured; and where they are what was asked for, what was not measured, too.
 func (r *report) targets() *table {
-	t := &table{title: "Targets", text: fmt.Sprintf("The median of the rounds, each compared within itself, and the least and the most. Many callers are %d.", r.Plan.Callers),
-		columns: []string{"", "contender", "relative to", "wanted", "reached", "rounds", "met"}, left: 3}
+	t := &table{title: "Targets", text: fmt.Sprintf("The median of the rounds, each compared within itself, and the least and the most. Many callers are %d. The machine alone is *memory*, "+
+		"two processes that do nothing but hand the bytes to each other, or *memcpy*, one copy in memory: nobody can do better than the former.", r.Plan.Callers),
+		columns: []string{"", "contender", "relative to", "wanted", "reached", "rounds", "the machine alone", "met"}, left: 3}
 	for _, g := range targets() {
 		all := r.reached(g)
 		if len(all) == 0 && !r.asked {
@@ -132,7 +160,11 @@ func (r *report) targets() *table {
 		if len(all) > 0 {
 			reached, met = number(median(all))+g.unit, map[bool]string{true: "yes", false: "**no**"}[g.met(median(all))]
 		}
-		t.row(g.what, g.of, cmp.Or(g.base, none), sign+number(g.wanted)+g.unit, reached, span(all, number), met)
+		alone := none
+		if all := r.alone(g); len(all) > 0 {
+			alone = number(median(all)) + ", " + span(all, number)
+		}
+		t.row(g.what, g.of, cmp.Or(g.base, none), sign+number(g.wanted)+g.unit, reached, span(all, number), alone, met)
 	}
 	return t
 }

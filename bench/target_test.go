@@ -75,13 +75,13 @@ func TestReached(t *testing.T) {
 // What was not measured is said where the targets were asked for, and left out otherwise.
 func TestTargetsTable(t *testing.T) {
 	r := newReport(settings{targets: true})
-	for name, v := range map[string]float64{floor: 100, "standpipe": 5, "standpipe-raw": 4} {
+	for name, v := range map[string]float64{floor: 100, "standpipe": 5, "standpipe-raw": 4, "memory": 3} {
 		r.add(name, 0, rounds(v)[0])
 	}
 	var out strings.Builder
 	r.targets().markdown(&out)
-	for _, want := range []string{"| standpipe | unix | ≤ 0.060 | 0.050 | 0.050 to 0.050 | yes |", "| standpipe-raw | unix | ≤ 0.030 | 0.040 | 0.040 to 0.040 | **no** |",
-		"| standpipe-raw | shmipc-go | ≥ 1.50 | – | – | not measured |"} {
+	for _, want := range []string{"| standpipe | unix | ≤ 0.060 | 0.050 | 0.050 to 0.050 | 0.030, 0.030 to 0.030 | yes |",
+		"| standpipe-raw | unix | ≤ 0.030 | 0.040 | 0.040 to 0.040 | 0.030, 0.030 to 0.030 | **no** |", "| standpipe-raw | shmipc-go | ≥ 1.50 | – | – | – | not measured |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, out.String())
 		}
@@ -92,6 +92,24 @@ func TestTargetsTable(t *testing.T) {
 	r.asked = false
 	if got := len(r.targets().rows); got != 2 {
 		t.Errorf("%d rows, not 2", got)
+	}
+}
+
+// What a copy in memory takes stands beside messages one way, and nothing where nobody has measured it.
+func TestAlone(t *testing.T) {
+	r := newReport(settings{})
+	r.Copies = map[string]float64{"1 MiB": 20}
+	for i, v := range []float64{4, 5} {
+		r.add(floor, i, shared(v))
+	}
+	for _, g := range targets() {
+		var want []float64
+		if g.copied == 1<<20 && g.base == floor {
+			want = []float64{5, 4}
+		}
+		if got := r.alone(g); !slices.Equal(got, want) {
+			t.Errorf("%s of %s: %v, not %v", g.what, g.of, got, want)
+		}
 	}
 }
 
