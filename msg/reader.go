@@ -169,15 +169,16 @@ func (r *reader) message(m *Message) (memory []byte) {
 			err = r.control(h)
 		}
 		switch {
+		case err == nil && h.kind == kindMessage:
+			return memory
+		case err == nil:
 		case r.interrupted(err):
 			r.holds, r.held = true, h
 			r.err = ErrInterrupted
 			return nil
-		case err != nil:
+		default:
 			r.err = err
 			return nil
-		case h.kind == kindMessage:
-			return memory
 		}
 	}
 }

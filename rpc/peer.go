@@ -222,10 +222,10 @@ func (p *Peer) read() {
 	p.endBatch() // of a reader that ran a handler too long
 	for {
 		lendable, run, err := p.receive()
-		if errors.Is(err, msg.ErrInterrupted) { // meant for a caller who has gone
-			continue
-		}
 		if err != nil {
+			if errors.Is(err, msg.ErrInterrupted) { // meant for a caller who has gone
+				continue
+			}
 			p.end(err)
 			return
 		}

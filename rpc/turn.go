@@ -227,15 +227,14 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}, c *call) b
 		default:
 		}
 		_, run, err := p.receive()
-		if errors.Is(err, msg.ErrInterrupted) {
-			if ctx.Err() == nil {
-				continue // meant for somebody who has gone, or the token is there
-			}
-			p.own = nil
-			p.giveBack(true)
-			return false
-		}
 		if err != nil {
+			if interrupted := errors.Is(err, msg.ErrInterrupted); interrupted && ctx.Err() == nil {
+				continue // meant for somebody who has gone, or the token is there
+			} else if interrupted {
+				p.own = nil
+				p.giveBack(true)
+				return false
+			}
 			p.own = nil
 			p.end(err)
 			<-ready
