@@ -398,7 +398,7 @@ func (ch *Channel) QueueRelease(buffers ...Buffer) {
 	}
 }
 
-// Flush writes what Queue and QueueRelease have left.
+// Flush writes what Queue and QueueRelease have left. Where the ring has no room for it, it does not wait: it is written when there is some.
 func (ch *Channel) Flush() { ch.w.flush() }
 
 // Interrupt makes a Recv that waits, or the next one, return ErrInterrupted. Nothing is lost by it: the Recv after that goes

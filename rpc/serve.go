@@ -166,11 +166,11 @@ func (in *incoming) streamAt(f *frame) (*stream, error) {
 // forget takes a call out of the table; from then on the other side may use its number again.
 func (in *incoming) forget(number uint32, failed bool) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	if failed {
 		in.failed++
 	}
 	in.calls.remove(number)
+	in.mu.Unlock()
 }
 
 // left counts a handler out.
@@ -357,13 +357,13 @@ func putFrame(buf *[]byte, b []byte) {
 // serve runs a call, and replies. c may be used again when it returns.
 func (c *served) serve() {
 	p := c.p
-	defer p.in.left()
 	c.out = c.buf[:0]
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit: nobody else will answer
 			c.end(Errorf(Internal, "the handler of %q ended its goroutine", c.m.name))
 		}
+		p.in.left()
 	}()
 	failed := c.run()
 	returned = true
@@ -390,13 +390,13 @@ func (c *served) end(failed *Error) {
 		}
 		p.readOn() // it may have been reading
 	}
-	header, trailer := c.ctx.takeReply()
 	max := p.ch.MaxMessage()
 	if n := len(c.out) + len(c.tail); failed == nil && n > max {
 		failed = Errorf(ResourceExhausted, "the result has %d bytes, the limit is %d", n, max)
 	}
-	if c.stream == nil && failed == nil {
-		header, trailer = nil, nil // they are in out already
+	var header, trailer Metadata
+	if c.stream != nil || failed != nil { // or they are in out already
+		header, trailer = c.ctx.takeReply()
 	}
 	switch {
 	case failed != nil:
