@@ -122,16 +122,13 @@ func (w *writer) send(ctx context.Context, queue bool, h header, parts [][]byte)
 		w.pending = append(grow(w.pending, len(p)), p...)
 	}
 	switch {
-	case w.writing:
+	case w.writing, queue && ctx.Err() == nil && len(w.pending) < highWater && w.joined < mostQueued:
 		w.mu.Unlock()
 		return nil
 	case left:
 		w.writing = true
 		w.mu.Unlock()
 		go w.drainRest()
-		return nil
-	case queue && len(w.pending) < highWater && w.joined < mostQueued:
-		w.mu.Unlock()
 		return nil
 	}
 	w.writing = true
