@@ -20,7 +20,7 @@ type target struct {
 	beyond bool // how much more than base's it is, not how many times
 	unit   string
 	pinned bool // with both processes on one CPU
-	copied int  // the bytes of a message, where it is about messages one way
+	moved  bool // memory, which does nothing but move the bytes, shows what the machine has for it
 }
 
 // targets are those of the ring and of Buffers. Messages are what is copied into the ring, and what is filled into a Buffer; calls are typed ones, and those of rpc.Raw.
@@ -37,18 +37,22 @@ func targets() []target {
 	most(lonely, "standpipe", call, floor, call, 0.06)
 	most(lonely, "standpipe-gen", call, floor, call, 0.06)
 	most(lonely, "standpipe-raw", call, floor, call, 0.03)
-	t = append(t, target{what: "64-byte call, both processes on one CPU: p50", of: "standpipe", f: call, base: floor, g: call, wanted: 0.3, pinned: true})
+	most("64-byte call, both processes on one CPU: p50", "standpipe", call, floor, call, 0.3)
+	t[len(t)-1].pinned = true
+	for i := range t {
+		t[i].moved = true
+	}
 	for _, of := range []string{"standpipe", "standpipe-gen", "standpipe-raw"} {
 		least("many callers: calls/s", of, rate, "grpc-go", rate, 25)
 		least("many callers: calls/s", of, rate, "shmipc-go", rate, 1.5)
 	}
 	for _, of := range []string{"standpipe-raw", "standpipe-buffer"} {
 		least("1 MiB one way: bytes/s", of, oneWay, floor, oneWay, 4)
-		t[len(t)-1].copied = 1 << 20
 		least("1 MiB one way: bytes/s", of, oneWay, "shmipc-go", oneWay, 1.7)
-		t[len(t)-1].copied = 1 << 20
 		least("64 MiB one way: bytes/s", of, large, floor, large, 5)
-		t[len(t)-1].copied = largest
+		for i := range 3 {
+			t[len(t)-1-i].moved = true
+		}
 	}
 	most("call that carries 300 MB, times one that does not: p50", "standpipe-buffer", carryTimes, "", nil, 3)
 	most("call after a pause of 1 ms: p50", "standpipe", pacedP50, floor, pacedP50, 1)
@@ -62,7 +66,10 @@ func targets() []target {
 	return t
 }
 
-const lonely = "64-byte call, one caller: p50"
+const (
+	lonely = "64-byte call, one caller: p50"
+	alone  = "memory"
+)
 
 // quietWanted is none at all, but for what can't be told from Go's runtime, which looks around now and then: looking for a message once a
 // millisecond would take a thousand times that.
@@ -71,7 +78,7 @@ const quietWanted = 5
 // targetContenders are those that this system has of whom the targets are about, and two that show what the processor and the ring take of that.
 func targetContenders() []string {
 	names := map[string]bool{}
-	for _, name := range []string{"memory", "ring"} {
+	for _, name := range []string{alone, "ring"} {
 		names[name] = contenders[name] != nil
 	}
 	for _, t := range targets() {
@@ -85,7 +92,9 @@ func targetContenders() []string {
 
 // pin measures small calls with both processes on one CPU, of those that a target wants that of.
 func (r *report) pin(ctx context.Context, s settings, c *contender, round int) {
-	wanted := slices.ContainsFunc(targets(), func(t target) bool { return t.pinned && (t.of == c.name || t.base == c.name) })
+	wanted := slices.ContainsFunc(targets(), func(t target) bool {
+		return t.pinned && (t.of == c.name || t.base == c.name || t.moved && c.name == alone)
+	})
 	if !wanted || !s.has(partLatency) {
 		return
 	}
@@ -101,10 +110,7 @@ func (r *report) pin(ctx context.Context, s settings, c *contender, round int) {
 
 // reached are the numbers of a target, one of each round that has it.
 func (r *report) reached(t target) []float64 {
-	from := r.Results
-	if t.pinned {
-		from = r.Pinned
-	}
+	from := r.from(t)
 	if t.base == "" {
 		return values(from[t.of], t.f)
 	}
@@ -115,25 +121,19 @@ func (r *report) reached(t target) []float64 {
 	return compared(from[t.of], from[t.base], t.f, t.g, how)
 }
 
-// alone is what the machine reaches of a target where nobody is in its way, one number of each round: the two processors that hand the bytes to each other, or one copy in memory.
-func (r *report) alone(t target) []float64 {
-	base := r.Results[t.base]
-	switch rate, ok := r.Copies[size(t.copied)]; {
-	case t.base == "" || t.pinned || t.beyond:
-		return nil
-	case t.copied > 0 && ok:
-		return mapped(values(base, t.g), func(v float64) float64 { return rate / v })
-	case t.base == floor && t.what == lonely:
-		return compared(r.Results["memory"], base, t.f, t.g, times)
+func (r *report) from(t target) map[string][]*result {
+	if t.pinned {
+		return r.Pinned
 	}
-	return nil
+	return r.Results
 }
 
-func mapped(all []float64, f func(float64) float64) []float64 {
-	for i := range all {
-		all[i] = f(all[i])
+// alone is what the machine reaches of a target where nobody is in its way, one number of each round.
+func (r *report) alone(t target) []float64 {
+	if !t.moved {
+		return nil
 	}
-	return all
+	return compared(r.from(t)[alone], r.from(t)[t.base], t.f, t.g, times)
 }
 
 func (t target) met(v float64) bool {
@@ -146,7 +146,7 @@ func (t target) met(v float64) bool {
 // targets says what is reached of those targets that were measured; and where they are what was asked for, what was not measured, too.
 func (r *report) targets() *table {
 	t := &table{title: "Targets", text: fmt.Sprintf("The median of the rounds, each compared within itself, and the least and the most. Many callers are %d. The machine alone is *memory*, "+
-		"two processes that do nothing but hand the bytes to each other, or *memcpy*, one copy in memory: nobody can do better than the former.", r.Plan.Callers),
+		"two processes that do nothing but hand the bytes to each other: nobody can do better.", r.Plan.Callers),
 		columns: []string{"", "contender", "relative to", "wanted", "reached", "rounds", "the machine alone", "met"}, left: 3}
 	for _, g := range targets() {
 		all := r.reached(g)

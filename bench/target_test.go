@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -95,21 +96,46 @@ func TestTargetsTable(t *testing.T) {
 	}
 }
 
-// What a copy in memory takes stands beside messages one way, and nothing where nobody has measured it.
+// What moving the bytes takes stands beside those targets that are about it, of the same rounds, and nothing where nobody has measured it.
 func TestAlone(t *testing.T) {
+	moved := func(v float64) *result {
+		res := shared(v)
+		res.Latency = map[string]*latency{"64 B": {P50: v}}
+		res.Bulk["64 MiB"] = &throughput{Rate: v}
+		return res
+	}
 	r := newReport(settings{})
-	r.Copies = map[string]float64{"1 MiB": 20}
 	for i, v := range []float64{4, 5} {
-		r.add(floor, i, shared(v))
+		r.add(floor, i, moved(v))
+		r.Pinned[floor] = place(r.Pinned[floor], i, moved(v))
+	}
+	told := map[string]int{}
+	for _, g := range targets() {
+		if got := r.alone(g); got != nil {
+			t.Errorf("%s of %s: %v", g.what, g.of, got)
+		}
+		if g.moved {
+			told[g.what]++
+		}
+	}
+	for i, v := range []float64{8, 20} {
+		r.add(alone, i, moved(v))
+		r.Pinned[alone] = place(r.Pinned[alone], i, moved(2*v))
 	}
 	for _, g := range targets() {
 		var want []float64
-		if g.copied == 1<<20 && g.base == floor {
-			want = []float64{5, 4}
+		switch {
+		case g.pinned:
+			want = []float64{4, 8}
+		case g.moved && g.base == floor:
+			want = []float64{2, 4}
 		}
 		if got := r.alone(g); !slices.Equal(got, want) {
 			t.Errorf("%s of %s: %v, not %v", g.what, g.of, got, want)
 		}
+	}
+	if want := map[string]int{lonely: 3, "64-byte call, both processes on one CPU: p50": 1, "1 MiB one way: bytes/s": 4, "64 MiB one way: bytes/s": 2}; !maps.Equal(told, want) {
+		t.Errorf("it is told of %v", told)
 	}
 }
 

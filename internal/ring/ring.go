@@ -79,6 +79,7 @@ type Ring struct {
 	naps       bool // both sides have futexes
 	missed     int  // naps, one after the other, that nobody ended
 	skipped    int  // waits without a nap since then
+	napped     int  // naps since Go's scheduler was let in
 	interrupts atomic.Bool
 	data       chan struct{} // a token: the reader is to look again
 
@@ -233,13 +234,18 @@ func (r *Ring) unpark() { r.mine.parked.Store((r.mine.parked.Load() | 3) + 1) }
 const (
 	napTime  = 2 * time.Millisecond // who is away for longer can be woken by a bell, which costs more, but no thread meanwhile
 	mostMiss = 6                    // after so many naps in vain, one in 2^6 waits begins with one
+	mostNaps = 32                   // without letting Go's scheduler in
 )
 
 // napping is how many naps there are in this process: each holds up a thread, and one of Go's processors until the runtime takes note. One of
 // those is left for the rest of the program.
 var napping atomic.Int32
 
-var mostNaps = int32(runtime.GOMAXPROCS(0) - 1)
+var mostNapping = int32(runtime.GOMAXPROCS(0) - 1)
+
+// letIn lets Go's scheduler in. A goroutine that naps from call to call, and never does, is taken for one that keeps the processor from others: from 10 ms on, the runtime's
+// own thread (sysmon) looks after it every 20 µs, and takes the processor from somebody each time.
+var letIn = runtime.Gosched
 
 // Nap lets the reader wait in a futex first, for a while: to be woken there costs less than over the connection. Both sides must do it.
 func (r *Ring) Nap() { r.naps = true }
@@ -255,8 +261,12 @@ func (r *Ring) nap() bool {
 		}
 		r.skipped = 0
 	}
+	if r.napped++; r.napped >= mostNaps {
+		r.napped = 0
+		letIn()
+	}
 	defer napping.Add(-1)
-	if napping.Add(1) > mostNaps {
+	if napping.Add(1) > mostNapping {
 		return false
 	}
 	r.park(byFutex)    // R2

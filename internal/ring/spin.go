@@ -12,7 +12,8 @@ type spinner struct {
 	credit  int           // what looks have paid lately
 	skipped int           // waits without a look
 	given   int           // looks, one after the other, that paid when the processor had been given away: both sides may be on one
-	banned  time.Duration // since epoch: until then somebody else wants the processor
+	busy    bool          // somebody else wants the processor,
+	banned  time.Duration // until then, since epoch
 	ban     time.Duration
 }
 
@@ -44,6 +45,11 @@ func (s *spinner) init() {
 
 // spin looks until ready, or until it does not pay any more: false.
 func (s *spinner) spin(ready func() bool) bool {
+	if s.busy {
+		if s.busy = time.Since(epoch) < s.banned; s.busy {
+			return ready()
+		}
+	}
 	pure := s.pure
 	if s.given >= oneCPU && s.given%probeCPU != 0 {
 		pure = 0
@@ -65,9 +71,6 @@ func (s *spinner) spin(ready func() bool) bool {
 	}
 	s.skipped = 0
 	start := time.Since(epoch)
-	if s.ban > 0 && start < s.banned {
-		return false
-	}
 	last := time.Duration(0)
 	for i := 1; ; i++ {
 		if ready() {
@@ -90,7 +93,7 @@ func (s *spinner) spin(ready func() bool) bool {
 			if s.ban = min(2*s.ban, mostBan); start-s.banned > calmBans*s.ban {
 				s.ban = leastBan // the last one is long ago
 			}
-			s.banned = start + now + s.ban
+			s.busy, s.banned = true, start+now+s.ban
 			return ready()
 		}
 		if last = now; now > mostSpin {
