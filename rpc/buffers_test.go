@@ -8,8 +8,10 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/standpipe/standpipe/msg"
 	"github.com/standpipe/standpipe/rpc"
@@ -370,6 +372,62 @@ func TestResultInBuffer(t *testing.T) {
 				t.Fatal(out.Data.Len(), err)
 			}
 			out.Data.Release()
+		}
+	})
+}
+
+// Memory that the peer has given back is used again at once, also while nobody here receives: what was used last is still in the processor's caches.
+func TestNewBufferReuses(t *testing.T) {
+	const rounds, size = 60, 1 << 20
+	var released atomic.Int64
+	s := rpc.NewServer(&rpc.ServerConfig{Log: quiet})
+	rpc.Handle(s, "nothing", func(_ context.Context, in int) (int, error) { return in, nil })
+	rpc.HandleStream(s, "sink", func(_ context.Context, st *rpc.Stream[msg.Buffer, int]) error {
+		for b, err := range st.All() {
+			if err != nil {
+				return err
+			}
+			b.Release()
+			released.Add(1)
+		}
+		return nil
+	})
+	serve(t, s, func(t *testing.T, dial func(cfg *rpc.DialConfig) *rpc.Peer) {
+		p := dial(&rpc.DialConfig{Ring: msg.RingOn})
+		ctx := bounded(t)
+		st, err := rpc.Open[int, msg.Buffer](ctx, p, "sink")
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func() *byte {
+			before := released.Load()
+			b := filled(t, p, size, 1)
+			at := unsafe.SliceData(b.Bytes())
+			if err := st.Send(b); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "release", func() bool { return released.Load() > before })
+			return at
+		}
+		b, err := p.NewBuffer(ctx, size)
+		shared := b.Shared()
+		b.Release()
+		if err != nil || !shared {
+			t.Skip("no memory is shared here", err)
+		}
+		same := 0
+		for range rounds {
+			for i := range 5 { // from now on nobody reads, for a while
+				if _, err := rpc.Call[int](ctx, p, "nothing", i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if send() == send() {
+				same++
+			}
+		}
+		if same < rounds/2 { // the reader may have its turn back
+			t.Errorf("%d of %d", same, rounds)
 		}
 	})
 }

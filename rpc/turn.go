@@ -250,6 +250,25 @@ func (p *Peer) receiveFor(ctx context.Context, ready <-chan struct{}, c *call) b
 	}
 }
 
+// poll receives what is here already, where nobody reads: memory that the peer has given back, the last of it still in the processor's caches, and credit that is
+// not to be waited for later.
+func (p *Peer) poll() {
+	if !p.ch.Arrived() || !p.turn.change(lent, called) {
+		return
+	}
+	for p.ch.Poll() {
+		_, run, err := p.receive()
+		if err != nil && !errors.Is(err, msg.ErrInterrupted) {
+			p.end(err)
+			return
+		}
+		if run != nil {
+			go run.start()
+		}
+	}
+	p.giveBack(false)
+}
+
 // route is a method that is handled, and what is known of the time that it takes.
 type route struct {
 	name   string

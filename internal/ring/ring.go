@@ -358,7 +358,7 @@ func (r *Ring) poke() {
 	}
 }
 
-// Ready says whether a Read would not wait. Only the reader may ask.
+// Ready says whether there is something to read. Only the reader may ask.
 func (r *Ring) Ready() bool { return r.theirs.head.Load() != r.tail }
 
 // Close ends the Read and the Write that wait, and all further ones, with net.ErrClosed.
