@@ -2,34 +2,48 @@ package msg
 
 // Arrived says whether something has come through the ring that nobody has received, or receives now. Anybody may ask.
 func (ch *Channel) Arrived() bool {
-	if !ch.r.mu.TryLock() {
+	if !ch.tryPoll() {
 		return false
 	}
 	defer ch.leave()
-	return ch.polls() && (ch.r.j > ch.r.i || ch.r.ring.Ready())
+	return ch.r.j > ch.r.i || ch.r.wrong != nil || ch.r.ring.Ready()
 }
 
 // Poll takes what the peer has released, of what has come through the ring, up to the next message, and says whether RecvInto would not wait for
-// that. It does not wait itself. It is for packages that build on this one, whose users may be about to want memory while nobody receives; like
-// RecvInto, it may be called by one goroutine at a time.
+// that. It does not wait itself. What it leaves, since it may not be whole, or is large, Arrived says: that is for a RecvInto that may wait. It is for packages
+// that build on this one, whose users may be about to want memory while nobody receives. Like RecvInto, it may be called by one goroutine at a
+// time, and overwrites what the last RecvInto has lent.
 func (ch *Channel) Poll() bool {
-	ch.r.mu.Lock()
-	defer ch.leave()
-	if !ch.polls() {
+	if !ch.tryPoll() {
 		return false
 	}
-	ch.r.more = ch.r.poll()
-	return ch.r.more
+	defer ch.leave()
+	ready := ch.r.poll()
+	ch.r.more = ready || ch.r.ready()
+	return ready
 }
 
-// polls: there is a ring, whose memory is still there. r.mu is held.
-func (ch *Channel) polls() bool {
-	return ch.r.ring != nil && ch.r.err == nil && !ch.reaped && !ch.r.leaving.Load()
+// tryPoll takes the reader's lock where nobody has it and there is a ring, whose memory is still there. Before the hello it leaves the lock to who
+// reads that.
+func (ch *Channel) tryPoll() bool {
+	select {
+	case <-ch.greeted:
+	default:
+		return false
+	}
+	if !ch.r.mu.TryLock() {
+		return false
+	}
+	if ch.r.ring != nil && ch.r.err == nil && !ch.reaped && !ch.r.leaving.Load() {
+		return true
+	}
+	ch.leave()
+	return false
 }
 
-// poll leaves all that is not simple to those who may wait: what is large, what has Buffers, which may be yet to be announced, and whatever is wrong.
+// poll leaves all that is not simple to those who may wait: what is large, what has Buffers, which may be yet to be announced, and what is no frame of the ring's.
 func (r *reader) poll() bool {
-	for !r.holds {
+	for !r.holds && r.wrong == nil {
 		for r.j-r.i >= headerSize {
 			h, err := parseHeader(r.buf[r.i:r.j], r.lim)
 			if err != nil {
@@ -45,17 +59,17 @@ func (r *reader) poll() bool {
 			if h.kind == kindMessage {
 				return true
 			}
-			at := r.i
 			r.i += headerSize
-			if r.control(h) != nil {
-				r.i = at
+			r.got += int64(size)
+			if r.wrong = r.control(h); r.wrong != nil {
 				return true
 			}
-			r.got += int64(size)
 		}
-		if !r.ring.Ready() || r.fill(0) != nil {
+		n := r.ring.TryRead(r.room(0))
+		if n == 0 {
 			return false
 		}
+		r.came(n)
 	}
-	return false
+	return r.wrong != nil
 }

@@ -2,10 +2,14 @@ package msg
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe"
+	"github.com/standpipe/standpipe/internal/mem"
 )
 
 // arrived waits until something has come through ch's ring.
@@ -153,6 +157,86 @@ func TestPollForged(t *testing.T) {
 				t.Error("there is something behind it")
 			}
 		})
+	}
+}
+
+// A list of releases that is wrong at its end frees nothing twice.
+func TestPollForgedList(t *testing.T) {
+	a, b := inRing(t)
+	send := func() *made {
+		buf, err := a.NewBuffer(t.Context(), 2<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.SendBuffers(t.Context(), []Buffer{buf}); err != nil {
+			t.Fatal(err)
+		}
+		a.sh.maker.mu.Lock()
+		defer a.sh.maker.mu.Unlock()
+		for _, m := range a.sh.maker.all {
+			if m.where == away {
+				return m
+			}
+		}
+		t.Fatal("it is not away")
+		return nil
+	}
+	m := send()
+	got, err := b.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Buffers[0].Release()
+	b.w.tell(kindRelease, eager, m.number, 99)
+	arrived(t, a)
+	if !a.Poll() || !a.Arrived() || send() != m {
+		t.Fatal("the error is not for RecvInto, or the memory was not free")
+	}
+	a.r.mu.Lock()
+	a.r.message(&Message{})
+	err = a.r.err
+	a.r.mu.Unlock()
+	if free1(a) || err == nil {
+		t.Errorf("the memory that the peer has is free; %v", err)
+	}
+}
+
+// Who looks before the hello has come keeps nobody from reading that.
+func TestPollBeforeHello(t *testing.T) {
+	if mem.Kind == "" {
+		t.Skip("no memory is shared on this system")
+	}
+	for range 50 {
+		x, y, err := standpipe.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := New(x, nil), New(y, nil)
+		go b.Greet()
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					a.Arrived()
+					a.Poll()
+				}
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		buf, err := a.NewBuffer(ctx, 1<<20)
+		if err != nil {
+			t.Error(err)
+		}
+		buf.Release()
+		cancel()
+		close(stop)
+		<-stopped
+		a.Close()
+		b.Close()
 	}
 }
 

@@ -32,6 +32,7 @@ type reader struct {
 	stop    atomic.Bool // Interrupt
 	leaving atomic.Bool // the Channel closes: whoever receives goes, and an interrupt counts at once
 	err     error       // final, but for ErrInterrupted
+	wrong   error       // what poll has found, and err is to be
 
 	got      int64        // bytes of frames and Buffers, see received
 	received atomic.Int64 // got, as it was when somebody began to wait, or last asked
@@ -75,39 +76,49 @@ func (r *reader) read(p []byte) (int, error) {
 
 // fill reads at least once, until n bytes (at most mostRead) are unread.
 func (r *reader) fill(n int) error {
-	if r.i > 0 {
-		r.j = copy(r.buf, r.buf[r.i:r.j])
-		r.i = 0
-	}
 	for first := true; first || r.j < n; first = false {
-		size := len(r.buf)
-		switch {
-		case size < mostRead && (r.full || r.j == size || n > size):
-			size = max(leastRead, 2*size, n)
-		case r.lean > mostLean && r.j == 0 && size > max(leastRead, n):
-			size /= 2
-			r.lean = 0
-		}
-		if size != len(r.buf) {
-			b := make([]byte, size)
-			copy(b, r.buf[:r.j])
-			r.buf = b
-		}
-		room := r.buf[r.j:]
-		if r.bulk && len(room) > bulkRead {
-			room = room[:bulkRead]
-		}
-		k, err := r.read(room)
-		r.j += k
-		r.full = r.j == len(r.buf)
-		if r.lean++; r.j > len(r.buf)/4 {
-			r.lean = 0
-		}
+		k, err := r.read(r.room(n))
+		r.came(k)
 		if err != nil && (k == 0 || r.j < n) {
 			return err
 		}
 	}
 	return nil
+}
+
+// room is where in buf to read to, of n bytes that are to be unread there.
+func (r *reader) room(n int) []byte {
+	if r.i > 0 {
+		r.j = copy(r.buf, r.buf[r.i:r.j])
+		r.i = 0
+	}
+	size := len(r.buf)
+	switch {
+	case size < mostRead && (r.full || r.j == size || n > size):
+		size = max(leastRead, 2*size, n)
+	case r.lean > mostLean && r.j == 0 && size > max(leastRead, n):
+		size /= 2
+		r.lean = 0
+	}
+	if size != len(r.buf) {
+		b := make([]byte, size)
+		copy(b, r.buf[:r.j])
+		r.buf = b
+	}
+	room := r.buf[r.j:]
+	if r.bulk && len(room) > bulkRead {
+		room = room[:bulkRead]
+	}
+	return room
+}
+
+// came takes note of n bytes that were read to there.
+func (r *reader) came(n int) {
+	r.j += n
+	r.full = r.j == len(r.buf)
+	if r.lean++; r.j > len(r.buf)/4 {
+		r.lean = 0
+	}
 }
 
 // greet reads the peer's hello. Where it fails, r.err is set.
@@ -145,6 +156,10 @@ func (r *reader) greet(deadline time.Time) (hello, bool) {
 // buf.
 func (r *reader) message(m *Message) (memory []byte) {
 	m.Data, m.Buffers = nil, nil
+	if r.wrong != nil {
+		r.err = r.wrong
+		return nil
+	}
 	for {
 		h, err := r.header()
 		if err != nil {

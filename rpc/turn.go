@@ -46,6 +46,8 @@ const (
 	tick      = 2 * time.Millisecond   // from one look to the next, at least,
 	mostTick  = 32 * time.Millisecond  // and at most: while all goes well, looks are rare, since each costs as much as a call
 	idleTicks = 50                     // without a change, until the watch ends
+
+	mostPolled = 64 // messages
 )
 
 func (t *turn) init() { t.wake = make(chan struct{}, 1) }
@@ -256,17 +258,17 @@ func (p *Peer) poll() {
 	if !p.ch.Arrived() || !p.turn.change(lent, called) {
 		return
 	}
-	for p.ch.Poll() {
+	for i := 0; i < mostPolled && p.ch.Poll(); i++ { // the peer may see to it that there is more always
 		_, run, err := p.receive()
 		if err != nil && !errors.Is(err, msg.ErrInterrupted) {
-			p.end(err)
+			go p.end(err) // which may take its time
 			return
 		}
 		if run != nil {
 			go run.start()
 		}
 	}
-	p.giveBack(false)
+	p.giveBack(p.ch.Arrived()) // what is not for here is for the reader
 }
 
 // route is a method that is handled, and what is known of the time that it takes.

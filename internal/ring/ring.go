@@ -176,6 +176,15 @@ func (r *Ring) available() (uint64, error) {
 	return n, nil
 }
 
+// TryRead is Read that does not wait: 0 where there is nothing, or where Read would fail.
+func (r *Ring) TryRead(p []byte) int {
+	n, err := r.available()
+	if n == 0 || err != nil {
+		return 0
+	}
+	return r.take(p, n)
+}
+
 // take reads from the n bytes that are there. The window is read again: whatever it is by now, it only chooses bytes.
 func (r *Ring) take(p []byte, n uint64) int {
 	w := r.theirs.window.Load()

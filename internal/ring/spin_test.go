@@ -25,6 +25,7 @@ func TestBusy(t *testing.T) {
 	if !s.busy || s.ban != leastBan {
 		t.Fatalf("busy %v, for %v: it did not see that the processor was taken away", s.busy, s.ban)
 	}
+	s.banned = time.Since(epoch) + time.Hour
 	if n := looks(&s); n != 1 || !s.busy {
 		t.Errorf("it looked %d times, busy %v", n, s.busy)
 	}
