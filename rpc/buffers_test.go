@@ -422,7 +422,7 @@ func TestNewBufferReuses(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if send() == send() {
+			if first, second := send(), send(); first == second {
 				same++
 			}
 		}
