@@ -39,7 +39,7 @@ func pairOf(ctx context.Context, t *testing.T) (p, q *Peer) {
 			t.Error(err)
 		}
 	})
-	if p, err = Dial(ctx, name, &DialConfig{Ring: msg.RingOn, Server: server()}); err != nil {
+	if p, err = Dial(ctx, name, &DialConfig{Ring: msg.RingOn, Server: server(), Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
