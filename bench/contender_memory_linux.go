@@ -32,7 +32,7 @@ func init() {
 				}
 			})
 		},
-		dial: func(e *env) (client, error) { return &memoryClient{addr: e.addr}, nil }})
+		dial: func(e *env) (client, error) { return &memoryClient{memoryLine{addr: e.addr}}, nil }})
 }
 
 // The layout of an area: the number of the message, at 0; its size; whether it goes one way; and the message, or the two in turns.
@@ -86,65 +86,73 @@ func (a *areas) turn(area []byte, n uint64) []byte {
 	return area[messageAt+n%turns*size:][:size]
 }
 
-type memoryClient struct {
-	addr   string
-	oneway *areas // for messages of one size
-	n      uint64
+// memoryLine is a pair of areas for messages of one size, and the number of the last one.
+type memoryLine struct {
+	addr string
+	size int
+	*areas
+	n uint64
 }
 
-func (c *memoryClient) caller() (caller, error) { return &memoryCaller{addr: c.addr}, nil }
+// fit makes areas for so many messages of size bytes, where there are none of that size.
+func (l *memoryLine) fit(size, messages int) (err error) {
+	if l.areas != nil && l.size == size {
+		return nil
+	}
+	l.close()
+	if l.areas, err = dialSwapped(l.addr, areaSize(messages*size)); err != nil {
+		return err
+	}
+	go l.watch()
+	l.size, l.n = size, 0
+	return nil
+}
+
+func (l *memoryLine) close() error {
+	if l.areas == nil {
+		return nil
+	}
+	return l.conn.Close()
+}
+
+type memoryClient struct{ memoryLine } // for messages one way
+
+func (c *memoryClient) caller() (caller, error) {
+	return &memoryCaller{memoryLine: memoryLine{addr: c.addr}}, nil
+}
 
 // stream copies into one message while the other side may look at the one before.
 func (c *memoryClient) stream(msg []byte, count int) error {
-	if c.oneway == nil || int(word(c.oneway.mine, sizeAt).Load()) != len(msg) {
-		c.close()
-		var err error
-		if c.oneway, err = dialSwapped(c.addr, areaSize(turns*len(msg))); err != nil {
-			return err
-		}
-		go c.oneway.watch()
-		word(c.oneway.mine, sizeAt).Store(uint64(len(msg)))
-		word(c.oneway.mine, onewayAt).Store(1)
-		c.n = 0
+	if err := c.fit(len(msg), turns); err != nil {
+		return err
 	}
-	a := c.oneway
+	word(c.mine, sizeAt).Store(uint64(len(msg)))
+	word(c.mine, onewayAt).Store(1)
 	for range count {
 		c.n++
-		if c.n > turns && !a.wait(c.n-turns) {
+		if c.n > turns && !c.wait(c.n-turns) {
 			return io.ErrUnexpectedEOF
 		}
-		mem.Copy(a.turn(a.mine, c.n), msg)
-		word(a.mine, 0).Store(c.n)
+		mem.Copy(c.turn(c.mine, c.n), msg)
+		word(c.mine, 0).Store(c.n)
 	}
-	if !a.wait(c.n) {
+	if !c.wait(c.n) {
 		return io.ErrUnexpectedEOF
 	}
 	return nil
 }
 
-func (c *memoryClient) close() error {
-	if c.oneway == nil {
-		return nil
-	}
-	return c.oneway.conn.Close()
-}
-
 type memoryCaller struct {
-	addr string
-	*areas
-	n   uint64
+	memoryLine
 	buf []byte
 }
 
 func (k *memoryCaller) call(req []byte) ([]byte, error) {
+	if err := k.fit(len(req), 1); err != nil {
+		return nil, err
+	}
 	if len(k.buf) != len(req) {
-		k.close()
-		var err error
-		if k.areas, err = dialSwapped(k.addr, areaSize(len(req))); err != nil {
-			return nil, err
-		}
-		go k.watch()
-		k.n, k.buf = 0, make([]byte, len(req))
+		k.buf = make([]byte, len(req))
 	}
 	k.n++
 	k.put(k.n, req)
@@ -152,11 +160,4 @@ func (k *memoryCaller) call(req []byte) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	return k.buf[:copy(k.buf, k.message())], nil
-}
-
-func (k *memoryCaller) close() error {
-	if k.areas == nil {
-		return nil
-	}
-	return k.conn.Close()
 }

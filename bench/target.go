@@ -20,7 +20,6 @@ type target struct {
 	beyond bool // how much more than base's it is, not how many times
 	unit   string
 	pinned bool // with both processes on one CPU
-	moved  bool // memory, which does nothing but move the bytes, shows what the machine has for it
 }
 
 // targets are those of the ring and of Buffers. Messages are what is copied into the ring, and what is filled into a Buffer; calls are typed ones, and those of rpc.Raw.
@@ -39,9 +38,6 @@ func targets() []target {
 	most(lonely, "standpipe-raw", call, floor, call, 0.03)
 	most("64-byte call, both processes on one CPU: p50", "standpipe", call, floor, call, 0.3)
 	t[len(t)-1].pinned = true
-	for i := range t {
-		t[i].moved = true
-	}
 	for _, of := range []string{"standpipe", "standpipe-gen", "standpipe-raw"} {
 		least("many callers: calls/s", of, rate, "grpc-go", rate, 25)
 		least("many callers: calls/s", of, rate, "shmipc-go", rate, 1.5)
@@ -50,9 +46,6 @@ func targets() []target {
 		least("1 MiB one way: bytes/s", of, oneWay, floor, oneWay, 4)
 		least("1 MiB one way: bytes/s", of, oneWay, "shmipc-go", oneWay, 1.7)
 		least("64 MiB one way: bytes/s", of, large, floor, large, 5)
-		for i := range 3 {
-			t[len(t)-1-i].moved = true
-		}
 	}
 	most("call that carries 300 MB, times one that does not: p50", "standpipe-buffer", carryTimes, "", nil, 3)
 	most("call after a pause of 1 ms: p50", "standpipe", pacedP50, floor, pacedP50, 1)
@@ -93,7 +86,7 @@ func targetContenders() []string {
 // pin measures small calls with both processes on one CPU, of those that a target wants that of.
 func (r *report) pin(ctx context.Context, s settings, c *contender, round int) {
 	wanted := slices.ContainsFunc(targets(), func(t target) bool {
-		return t.pinned && (t.of == c.name || t.base == c.name || t.moved && c.name == alone)
+		return t.pinned && slices.Contains([]string{t.of, t.base, alone}, c.name)
 	})
 	if !wanted || !s.has(partLatency) {
 		return
@@ -128,11 +121,8 @@ func (r *report) from(t target) map[string][]*result {
 	return r.Results
 }
 
-// alone is what the machine reaches of a target where nobody is in its way, one number of each round.
+// alone is what the machine reaches of a target where nobody is in its way, one number of each round. Of what is not about moving the bytes it measures nothing.
 func (r *report) alone(t target) []float64 {
-	if !t.moved {
-		return nil
-	}
 	return compared(r.from(t)[alone], r.from(t)[t.base], t.f, t.g, times)
 }
 
