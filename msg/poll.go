@@ -23,15 +23,10 @@ func (ch *Channel) Poll() bool {
 	return ready
 }
 
-// tryPoll takes the reader's lock where nobody has it and there is a ring, whose memory is still there. Before the hello it leaves the lock to who
-// reads that.
+// tryPoll takes the reader's lock where nobody has it and the stream comes through a ring, whose memory is still there. Until there is a ring it leaves the lock
+// alone: before the hello, whoever has that is to read it.
 func (ch *Channel) tryPoll() bool {
-	select {
-	case <-ch.greeted:
-	default:
-		return false
-	}
-	if !ch.r.mu.TryLock() {
+	if ch.sh.ring.Load() == nil || !ch.r.mu.TryLock() {
 		return false
 	}
 	if ch.r.ring != nil && ch.r.err == nil && !ch.reaped && !ch.r.leaving.Load() {

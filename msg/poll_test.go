@@ -22,6 +22,37 @@ func arrived(t *testing.T, ch *Channel) {
 	}
 }
 
+// write writes to the ring of ch what may be no frame.
+func write(ch *Channel, b []byte) {
+	ch.w.mu.Lock()
+	defer ch.w.mu.Unlock()
+	ch.w.ring.TryWrite(b, nil)
+	ch.w.ring.Publish()
+}
+
+// beside calls f again and again, beside its caller, until stop has returned. It has done so once when beside returns.
+func beside(f func()) (stop func()) {
+	begun, stopping, stopped := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		f()
+		close(begun)
+		for {
+			select {
+			case <-stopping:
+				return
+			default:
+				f()
+			}
+		}
+	}()
+	<-begun
+	return func() {
+		close(stopping)
+		<-stopped
+	}
+}
+
 // Poll takes releases, and whole small messages are for RecvInto then, which need not wait; it leaves all else, and loses nothing.
 func TestPoll(t *testing.T) {
 	a, b := inRing(t)
@@ -29,19 +60,8 @@ func TestPoll(t *testing.T) {
 		t.Fatal("there is something before anything was sent")
 	}
 	// What is released can be had again, and nobody has received anything.
-	for range 10 {
-		buf, err := a.NewBuffer(t.Context(), 2<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := a.SendBuffers(t.Context(), []Buffer{buf}); err != nil {
-			t.Fatal(err)
-		}
-		m, err := b.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Buffers[0].Release()
+	for i := range 10 {
+		sendShared(t, a, b, 2<<20, byte(i)).Release()
 		arrived(t, a)
 		if a.Poll() || a.Arrived() || !free1(a) {
 			t.Fatal("the release was not taken, or is a message")
@@ -111,10 +131,7 @@ func TestPollParts(t *testing.T) {
 	a, b := inRing(t)
 	frame := append(appendHeader(nil, header{length: 5, kind: kindMessage}), "hello"...)
 	for i := range frame {
-		b.w.mu.Lock()
-		b.w.ring.TryWrite(frame[i:i+1], nil)
-		b.w.ring.Publish()
-		b.w.mu.Unlock()
+		write(b, frame[i:i+1])
 		arrived(t, a)
 		if whole := i == len(frame)-1; a.Poll() != whole {
 			t.Fatalf("with %d of %d bytes it says %v", i+1, len(frame), !whole)
@@ -129,19 +146,9 @@ func TestPollParts(t *testing.T) {
 // What the peer must not send ends the connection when it is received, and says so, also where it was polled before.
 func TestPollForged(t *testing.T) {
 	for name, forge := range map[string]func(b *Channel){
-		"release of what is unknown": func(b *Channel) { b.w.tell(kindRelease, eager, 7) },
-		"a kind that is not of the ring": func(b *Channel) {
-			b.w.mu.Lock()
-			defer b.w.mu.Unlock()
-			b.w.ring.TryWrite(appendNumbers(nil, kindRetire, 9), nil)
-			b.w.ring.Publish()
-		},
-		"a frame that can't be": func(b *Channel) {
-			b.w.mu.Lock()
-			defer b.w.mu.Unlock()
-			b.w.ring.TryWrite(bytes.Repeat([]byte{0xff}, headerSize), nil)
-			b.w.ring.Publish()
-		},
+		"release of what is unknown":     func(b *Channel) { b.w.tell(kindRelease, eager, 7) },
+		"a kind that is not of the ring": func(b *Channel) { write(b, appendNumbers(nil, kindRetire, 9)) },
+		"a frame that can't be":          func(b *Channel) { write(b, bytes.Repeat([]byte{0xff}, headerSize)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := inRing(t)
@@ -213,19 +220,10 @@ func TestPollBeforeHello(t *testing.T) {
 		}
 		a, b := New(x, nil), New(y, nil)
 		go b.Greet()
-		stop, stopped := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(stopped)
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					a.Arrived()
-					a.Poll()
-				}
-			}
-		}()
+		stop := beside(func() {
+			a.Arrived()
+			a.Poll()
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		buf, err := a.NewBuffer(ctx, 1<<20)
 		if err != nil {
@@ -233,8 +231,7 @@ func TestPollBeforeHello(t *testing.T) {
 		}
 		buf.Release()
 		cancel()
-		close(stop)
-		<-stopped
+		stop()
 		a.Close()
 		b.Close()
 	}
@@ -244,29 +241,19 @@ func TestPollBeforeHello(t *testing.T) {
 func TestPollBesideClose(t *testing.T) {
 	for range 50 {
 		a, b := inRing(t)
-		stop, ended := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(ended)
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					if a.Arrived() && a.Poll() {
-						var m Message
-						a.RecvInto(&m)
-					}
-				}
+		stop := beside(func() {
+			if a.Arrived() && a.Poll() {
+				var m Message
+				a.RecvInto(&m)
 			}
-		}()
+		})
 		go func() {
 			for b.SendData(t.Context(), []byte("more")) == nil {
 			}
 		}()
 		time.Sleep(time.Millisecond)
 		a.Close()
-		close(stop)
-		<-ended
+		stop()
 		if a.Poll() {
 			t.Fatal("a Channel that has closed has a message")
 		}

@@ -110,14 +110,14 @@ func (k *taker) buffer(r ref) (Buffer, error) {
 	return newBuffer(&memory{view: t.mem.Bytes()[:r.size:r.size], taken: t}), nil
 }
 
-// eagerRelease: so much memory is given back at once, not with what is sent next.
-const eagerRelease = 1 << 20
+// EagerRelease is how many bytes a Buffer has, at least, that is given back to its maker at once, not with what is sent next.
+const EagerRelease = 1 << 20
 
 func urgency(queue bool, size int) int {
 	switch {
 	case queue:
 		return queued
-	case size >= eagerRelease:
+	case size >= EagerRelease:
 		return eager
 	}
 	return soon

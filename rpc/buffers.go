@@ -20,7 +20,7 @@ import (
 // Where all memory that may be shared (MaxShared) is in use, it waits for some to be released until ctx ends; the error says who has it then.
 // What was in the memory before is there still.
 func (p *Peer) NewBuffer(ctx context.Context, n int) (msg.Buffer, error) {
-	if n >= eagerRelease {
+	if n >= msg.EagerRelease { // it may be here already; and of less, the processor's caches have several
 		p.poll()
 	}
 	if b, err := p.ch.NewBuffer(never, n); !errors.Is(err, context.Canceled) {
@@ -31,9 +31,6 @@ func (p *Peer) NewBuffer(ctx context.Context, n int) (msg.Buffer, error) {
 	p.readOn()
 	return p.ch.NewBuffer(ctx, n)
 }
-
-// eagerRelease: so much memory is given back at once, so that it may be here already, and of less the processor's caches have several. See msg's constant of that name.
-const eagerRelease = 1 << 20
 
 // never is a context for what is not to wait.
 var never = func() context.Context {

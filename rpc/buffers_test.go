@@ -378,7 +378,7 @@ func TestResultInBuffer(t *testing.T) {
 
 // Memory that the peer has given back is used again at once, also while nobody here receives: what was used last is still in the processor's caches.
 func TestNewBufferReuses(t *testing.T) {
-	const rounds, size = 60, 1 << 20
+	const rounds, size = 60, msg.EagerRelease
 	var released atomic.Int64
 	s := rpc.NewServer(&rpc.ServerConfig{Log: quiet})
 	rpc.Handle(s, "nothing", func(_ context.Context, in int) (int, error) { return in, nil })

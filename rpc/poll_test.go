@@ -3,10 +3,7 @@ package rpc
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
@@ -14,69 +11,63 @@ import (
 	"github.com/standpipe/standpipe/msg"
 )
 
-// pairOf are a client in the ring and its server's Peer, which both echo and size.
-func pairOf(ctx context.Context, t *testing.T) (p, q *Peer) {
+// pairOf are a client and its server's Peer, in the ring, which both echo and size.
+func pairOf(t *testing.T) (p, q *Peer) {
 	t.Helper()
-	peers := make(chan *Peer, 1)
-	server := func() *Server {
-		s := NewServer(&ServerConfig{Log: slog.New(slog.DiscardHandler)})
-		Handle(s, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
-		Handle(s, "size", func(_ context.Context, b msg.Buffer) (int, error) { return b.Len(), nil })
-		Handle(s, "me", func(ctx context.Context, _ int) (int, error) { peers <- PeerFrom(ctx); return 0, nil })
-		return s
-	}
-	name := fmt.Sprintf("poll-%d-%x", os.Getpid(), rand.Uint64())
-	ln, err := standpipe.Listen(name, nil)
+	quiet := slog.New(slog.DiscardHandler)
+	s := NewServer(&ServerConfig{Ring: msg.RingOn, Log: quiet})
+	Handle(s, "echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
+	Handle(s, "size", func(_ context.Context, b msg.Buffer) (int, error) { return b.Len(), nil })
+	a, b, err := standpipe.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	serving, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- server().Serve(serving, ln) }()
+	p, q = NewPeer(a, &DialConfig{Ring: msg.RingOn, Server: s, Log: quiet}), newPeer(b, s.options(), false)
 	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
+		p.Close()
+		q.Close()
+		<-p.Done()
+		<-q.Done()
 	})
-	if p, err = Dial(ctx, name, &DialConfig{Ring: msg.RingOn, Server: server(), Log: slog.New(slog.DiscardHandler)}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	if _, err := Call[int](ctx, p, "me", 0); err != nil {
-		t.Fatal(err)
-	}
-	return p, <-peers
+	return p, q
 }
 
 // Whoever allocates without end, and so looks each time for what has been given back, keeps nothing from the reader that is not for him.
 func TestNewBufferLeavesTheRest(t *testing.T) {
-	for name, send := range map[string]func(ctx context.Context, p *Peer) error{
-		"large": func(ctx context.Context, p *Peer) error {
-			got, err := Call[[]byte](ctx, p, "echo", bytes.Repeat([]byte("x"), 20_000))
+	for name, send := range map[string]func(ctx context.Context, p, q *Peer) error{
+		"large": func(ctx context.Context, _, q *Peer) error {
+			got, err := Call[[]byte](ctx, q, "echo", bytes.Repeat([]byte("x"), 20_000))
 			if err == nil && len(got) != 20_000 {
 				err = Errorf(Internal, "%d bytes", len(got))
 			}
 			return err
 		},
-		"small": func(ctx context.Context, p *Peer) error {
-			_, err := Call[[]byte](ctx, p, "echo", []byte("x"))
+		"small": func(ctx context.Context, _, q *Peer) error {
+			_, err := Call[[]byte](ctx, q, "echo", []byte("x"))
 			return err
 		},
-		"Buffer": func(ctx context.Context, p *Peer) error {
-			b, err := p.NewBuffer(ctx, 300_000)
+		"Buffer": func(ctx context.Context, _, q *Peer) error {
+			b, err := q.NewBuffer(ctx, 300_000)
 			if err == nil {
-				_, err = Call[int](ctx, p, "size", b)
+				_, err = Call[int](ctx, q, "size", b)
 			}
 			return err
 		},
-		"abort": func(_ context.Context, p *Peer) error { p.ch.Abort("no more"); return nil },
+		"abort": func(ctx context.Context, p, q *Peer) error {
+			q.ch.Abort("no more")
+			select {
+			case <-p.Done():
+				return nil
+			case <-ctx.Done():
+				return Errorf(DeadlineExceeded, "nobody hears of the end")
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			p, q := pairOf(ctx, t)
-			b, err := p.NewBuffer(ctx, eagerRelease)
+			p, q := pairOf(t)
+			b, err := p.NewBuffer(ctx, msg.EagerRelease)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,24 +90,14 @@ func TestNewBufferLeavesTheRest(t *testing.T) {
 						return
 					case <-time.After(20 * time.Microsecond):
 					}
-					if b, err := p.NewBuffer(ctx, eagerRelease); err == nil {
+					if b, err := p.NewBuffer(ctx, msg.EagerRelease); err == nil {
 						b.Release()
 					}
 				}
 			}()
 			for i := range 5 {
-				if err := send(ctx, q); err != nil {
+				if err := send(ctx, p, q); err != nil {
 					t.Fatal(i, err)
-				}
-				if name == "abort" {
-					break
-				}
-			}
-			if name == "abort" {
-				select {
-				case <-p.Done():
-				case <-ctx.Done():
-					t.Error("nobody hears of the end")
 				}
 			}
 			close(stop)

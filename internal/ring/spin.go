@@ -45,10 +45,8 @@ func (s *spinner) init() {
 
 // spin looks until ready, or until it does not pay any more: false.
 func (s *spinner) spin(ready func() bool) bool {
-	if s.busy {
-		if s.busy = time.Since(epoch) < s.banned; s.busy {
-			return ready()
-		}
+	if s.busy = s.busy && time.Since(epoch) < s.banned; s.busy {
+		return ready()
 	}
 	pure := s.pure
 	if s.given >= oneCPU && s.given%probeCPU != 0 {
