@@ -28,10 +28,10 @@ func TestRelayFiles(t *testing.T) {
 	before := openFiles(t)
 	for _, traced := range []bool{false, true} {
 		p := &pair{}
+		var rec *recorder
 		if traced {
-			rec := newRecorder("x", io.Discard, newViewer(false, &printer{w: io.Discard}), io.Discard)
+			rec = newRecorder("x", io.Discard, newViewer(false, &printer{w: io.Discard}), io.Discard)
 			p.tap = &connTap{r: rec, n: 1}
-			defer rec.end()
 		}
 		a, b, ended := pairHere(t, p)
 		for i := range 50 {
@@ -59,6 +59,11 @@ func TestRelayFiles(t *testing.T) {
 		b.Close()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		if rec != nil { // it closes the files that it has shown
+			if err := rec.end(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	if after := openFiles(t); after > before+2 {
